@@ -1,0 +1,22 @@
+"""Installs what settings.ini declares."""
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import setup
+
+ini = ConfigParser(delimiters=["="])
+ini.read(Path(__file__).with_name("settings.ini"), encoding="utf-8")
+cfg = ini["DEFAULT"]
+
+setup(
+    name=cfg["lib_name"],
+    version=cfg["version"],
+    description=cfg["description"],
+    author=cfg["author"],
+    license=cfg["license"].upper(),
+    python_requires=f">={cfg['min_python']}",
+    packages=[cfg["lib_path"]],
+    install_requires=cfg["requirements"].split(),
+    extras_require={"dev": cfg["dev_requirements"].split()},
+    entry_points={"console_scripts": cfg["console_scripts"].split()},
+)
