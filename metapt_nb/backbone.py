@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['EMBEDDED_PACKAGE', 'EMBEDDED_CONFIG', 'TINY_WORDS', 'WORDS', 'TEMPLATE', 'MASK', 'dequantise', 'embedded_weights',
-           'RMSNorm', 'build_t5', 'Backbone', 'pick_device', 'pick_dtype', 'Batch']
+           'RMSNorm', 'build_t5', 'Backbone', 'pick_device', 'pick_dtype', 'Batch', 'concat']
 
 # %% ../nbs/04_backbone.ipynb #8572d0b2
 import json, math, re
@@ -237,6 +237,15 @@ class Batch:
         return replace(self, ids=self.ids[idx, :int(n.max()) if len(n) else 0], lengths=n, labels=self.labels[idx])
 
 # %% ../nbs/04_backbone.ipynb #409a44cf
+def concat(
+    batches, # batches of the same label words and template
+) -> Batch:
+    "One batch of all examples, in order."
+    T = max(b.ids.shape[1] for b in batches) # positions past a length are masked, whatever stands there
+    return replace(batches[0], ids=torch.cat([F.pad(b.ids, (0, T - b.ids.shape[1])) for b in batches]),
+                   lengths=torch.cat([b.lengths for b in batches]), labels=torch.cat([b.labels for b in batches]))
+
+# %% ../nbs/04_backbone.ipynb #dd157fb3
 @patch
 def word_ids(self: Backbone,
     words,  # label words, one per class
@@ -252,7 +261,7 @@ def word_ids(self: Backbone,
         first[p[0]] = w
     return torch.tensor(list(first), device=self.device)
 
-# %% ../nbs/04_backbone.ipynb #dd157fb3
+# %% ../nbs/04_backbone.ipynb #47077304
 @patch
 def encode(self: Backbone,
     texts,                    # B strings
@@ -281,7 +290,7 @@ def encode(self: Backbone,
     lengths = torch.tensor([len(r) for r in rows], dtype=torch.long)
     return Batch(*(t.to(self.device) for t in (ids, lengths, torch.as_tensor(y, dtype=torch.long))), self.word_ids(words), tuple(words), template, sum(len(b) > max_length for b in body))
 
-# %% ../nbs/04_backbone.ipynb #55c730c8
+# %% ../nbs/04_backbone.ipynb #3864efd3
 @patch
 def _log_probs(self: Backbone, prompt, ids, lengths, word_ids):
     "Log-probabilities [b, C] of the label words for one micro-batch; `prompt` is [b, L, d]."
@@ -298,7 +307,7 @@ def _log_probs(self: Backbone, prompt, ids, lengths, word_ids):
 @patch(as_prop=True)
 def mask_id(self: Backbone) -> int: "Token id of the mask."; return self.tokenizer.convert_tokens_to_ids(MASK)
 
-# %% ../nbs/04_backbone.ipynb #3864efd3
+# %% ../nbs/04_backbone.ipynb #4bf791b9
 @patch
 def log_probs(self: Backbone,
     prompt: torch.Tensor, # [L, d], or one per example [B, L, d]; L = 0 is no prompt
@@ -312,7 +321,7 @@ def log_probs(self: Backbone,
         n = batch.lengths[i]; out.append(self._log_probs(prompt[i], batch.ids[i, :int(n.max())], n, batch.word_ids))
     return torch.cat(out)[order.argsort()]
 
-# %% ../nbs/04_backbone.ipynb #4bf791b9
+# %% ../nbs/04_backbone.ipynb #34a2ab54
 @patch
 def loss(self: Backbone,
     prompt: torch.Tensor, # [L, d] or [B, L, d]
@@ -338,7 +347,7 @@ def predict(self: Backbone,
     "The class whose label word scores highest."
     return self.probs(prompt, batch).argmax(-1)
 
-# %% ../nbs/04_backbone.ipynb #4a3c891b
+# %% ../nbs/04_backbone.ipynb #6b408b93
 @patch
 def init_prompt(self: Backbone,
     n_tokens: int = 20,    # L
@@ -357,7 +366,7 @@ def init_prompt(self: Backbone,
     else: raise InputError(f"how='{how}': choose vocab, normal or text")
     return rows.to(device=self.device, dtype=self.prompt_dtype).clone()
 
-# %% ../nbs/04_backbone.ipynb #6fa553ba
+# %% ../nbs/04_backbone.ipynb #1d99a9e0
 @patch
 def frozen_digest(self: Backbone) -> str:
     "A digest of every byte of the weights, read anew at each call: equal before and after any prompt training."
