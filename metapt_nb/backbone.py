@@ -175,7 +175,7 @@ def _embedded_tokenizer():
 # %% ../nbs/04_backbone.ipynb #782f0eef
 @patch(cls_method=True)
 def load(cls: Backbone,
-    name: str = "embedded",  # "embedded", a Hub id or a folder of the T5 family
+    name: str = "embedded",  # "embedded", a Hub id or a folder of the T5 family; "tiny" is `Backbone.tiny()`
     device: str = "cpu",     # "cpu" or "cuda"
     dtype="auto",            # as in `pick_dtype`
     attn: str = "eager",     # "eager"; "sdpa" serves first-order work only
@@ -183,6 +183,7 @@ def load(cls: Backbone,
     "A frozen backbone; `InputError` for a missing package, folder or device."
     dev = pick_device(device); dt = pick_dtype(dtype, dev)
     require(attn in ("eager", "sdpa"), f"attn='{attn}': use eager or sdpa")
+    if name == "tiny": return cls.tiny(0, torch.float32, attn, dev)
     if name == "embedded": config, state, tok = EMBEDDED_CONFIG, embedded_weights(), _embedded_tokenizer()
     else: config, state, tok = _folder(name)
     return cls(build_t5({**config, "dropout_rate": 0.}, state, dt, attn).to(dev), tok, str(name), 16 if dev.type == "cpu" else 256)
@@ -206,7 +207,7 @@ def tiny(cls: Backbone,
     seed: int = 0,           # of the random weights
     dtype=torch.float32,     # float64 for checks by finite differences
     attn: str = "eager",
-    device: str = "cpu",
+    device="cpu",
 ) -> Backbone:
     "A random miniature T5 (d = 16, two layers), the same for the same seed."
     tok = _tiny_tokenizer()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np, pandas as pd
+from tqdm.auto import tqdm
 
 from .files import atomic, cache_dir, digest, require, unpack
 
@@ -39,7 +40,10 @@ def embed_texts(
     texts = list(texts); require(len(texts) > 0, "texts: empty; give at least one text")
     path = cache_dir("embeddings")/f"{digest(encoder, *texts)}.npy"
     if cache and path.exists(): return np.load(path)
-    X = load_encoder(encoder, device).encode(texts, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=len(texts) > 500)
+    model, order = load_encoder(encoder, device), np.argsort([len(t) for t in texts], kind="stable")
+    X = np.empty((len(texts), model.get_embedding_dimension()), dtype=np.float32)
+    for i in tqdm(range(0, len(texts), batch_size), desc="embedding", unit="batch", leave=False, disable=None):
+        rows = order[i:i + batch_size]; X[rows] = model.encode([texts[j] for j in rows], batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False)
     if cache:
         with atomic(path) as tmp, open(tmp, "wb") as f: np.save(f, X)
     return X
