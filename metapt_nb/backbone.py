@@ -175,7 +175,7 @@ def _embedded_tokenizer():
 # %% ../nbs/04_backbone.ipynb #782f0eef
 @patch(cls_method=True)
 def load(cls: Backbone,
-    name: str = "embedded",  # "embedded", a Hub id or a folder of the T5 family; "tiny" is `Backbone.tiny()`
+    name: str = "embedded",  # "embedded", a Hub id or a folder of the T5 family; "tiny-3" is `Backbone.tiny(3)`
     device: str = "cpu",     # "cpu" or "cuda"
     dtype="auto",            # as in `pick_dtype`
     attn: str = "eager",     # "eager"; "sdpa" serves first-order work only
@@ -183,7 +183,7 @@ def load(cls: Backbone,
     "A frozen backbone; `InputError` for a missing package, folder or device."
     dev = pick_device(device); dt = pick_dtype(dtype, dev)
     require(attn in ("eager", "sdpa"), f"attn='{attn}': use eager or sdpa")
-    if name == "tiny": return cls.tiny(0, torch.float32, attn, dev)
+    if re.fullmatch(r"tiny(-\d+)?", str(name)): return cls.tiny(int(str(name)[5:] or 0), torch.float32, attn, dev)
     if name == "embedded": config, state, tok = EMBEDDED_CONFIG, embedded_weights(), _embedded_tokenizer()
     else: config, state, tok = _folder(name)
     return cls(build_t5({**config, "dropout_rate": 0.}, state, dt, attn).to(dev), tok, str(name), 16 if dev.type == "cpu" else 256)
