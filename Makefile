@@ -1,0 +1,38 @@
+# Two commands set the project up: `make demo` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test setup lab readme clean-notebooks help
+.DEFAULT_GOAL := help
+
+demo: setup ## install, then run the main job: text to table, figures, prompt and report in runs/demo
+	metapt demo --out runs/demo
+
+test: setup ## install, then export freshness, notebooks as tests, pytest
+	pytest -q tests/test_export.py
+	nbdev_test --n_workers 1 --timing
+	pytest -q tests
+
+setup: .venv/.installed ## only the environment: .venv and the embedded packages
+
+.venv/.installed: constraints.txt settings.ini setup.py
+	@start=$$SECONDS; echo "environment …"; \
+	$(PYTHON) -m venv .venv && \
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]" && \
+	$(BIN)/metapt fetch && touch $@ && echo "  environment: $$((SECONDS - start)) s"
+
+lab: setup ## JupyterLab at the index notebook
+	jupyter lab nbs/index.ipynb
+
+readme: setup ## README.md from nbs/index.ipynb
+	python tests/readme.py
+
+clean-notebooks: setup ## strip what must not be committed, export the modules
+	nbdev_clean && nbdev_export
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
