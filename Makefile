@@ -15,7 +15,7 @@ demo: setup ## install, then run the main job: text to table, figures, prompt an
 test: setup ## install, then export freshness, notebooks as tests, pytest
 	pytest -q tests/test_export.py
 	nbdev_test --n_workers 1 --timing
-	pytest -q tests
+	pytest -q tests --ignore tests/test_export.py
 
 setup: .venv/.installed ## only the environment: .venv and the embedded packages
 

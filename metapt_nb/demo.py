@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['TRAINERS', 'DemoConfig', 'full_demo', 'smoke_demo', 'pretraining_text', 'figure', 'demo_tasks', 'demo_prompts',
-           'demo_table', 'table_text', 'write_report', 'environment', 'Stages', 'run_demo', 'run_sweep']
+           'demo_table', 'table_text', 'plot_pipeline', 'write_report', 'environment', 'Stages', 'run_demo',
+           'SweepConfig', 'sweep_prompts', 'run_sweep']
 
 # %% ../nbs/09_demo.ipynb #7f9a09fd
 import json, os, platform, sys, time
@@ -13,9 +14,9 @@ from pathlib import Path
 
 import numpy as np, pandas as pd, torch
 
-from .annotate import fit_annotator, open_corpus
+from .annotate import THRESHOLDS, fit_annotator, open_corpus
 from .backbone import Backbone
-from .cluster import embed_texts, make_tasks, plot_clusters, project
+from .cluster import embed_texts, make_tasks, plot_clusters, plot_map, project
 from .data import Dataset, load_dataset, pseudo_label
 from .evaluate import GridConfig, markdown, plot_curves, plot_results, run_grid, summary
 from .files import InputError, atomic, fetch, require
@@ -39,18 +40,17 @@ class DemoConfig:
     seeds: tuple = (0, 1)        # few-shot samples and, for PT, the initial prompt
     pretrain_seeds: tuple = (0,) # pre-trainings; few-shot seed i starts from pre-training i mod their number
     methods: tuple = ("PT", "PPT", "MetaPT")
-    ppt: PretrainConfig = PretrainConfig(lr=.03)
-    meta: MetaConfig = MetaConfig(lr=.03, inner_lr=1., tasks_per_step=2)
+    ppt: PretrainConfig = PretrainConfig(lr=.03, validate_every=1000)
+    meta: MetaConfig = MetaConfig(lr=.03, inner_lr=1., tasks_per_step=2, validate_every=1000)
     grid: GridConfig = GridConfig(tune=TuneConfig(lr=.01, epochs=12))
 
 # %% ../nbs/09_demo.ipynb #db04c99e
 def full_demo(
     config: DemoConfig = DemoConfig(),
 ) -> DemoConfig:
-    "All four data sets, five seeds each with its own pre-training, more rows and epochs, full-model tuning beside it."
-    grid = replace(config.grid, n_test=500, tune=replace(config.grid.tune, epochs=30), full=replace(config.grid.full, epochs=30))
-    return replace(config, n_pretrain=8000, datasets=("amazon", "nyt", "tweets", "alexa"), seeds=(0, 1, 2, 3, 4), pretrain_seeds=(0, 1, 2, 3, 4),
-                   methods=("FT", "PT", "PPT", "MetaPT"), grid=grid)
+    "All four data sets, five seeds over three pre-trainings, more epochs, full-model tuning beside the prompts."
+    grid = replace(config.grid, tune=replace(config.grid.tune, epochs=15), full=replace(config.grid.full, epochs=10))
+    return replace(config, datasets=("amazon", "nyt", "tweets", "alexa"), seeds=(0, 1, 2, 3, 4), pretrain_seeds=(0, 1, 2), methods=("FT", "PT", "PPT", "MetaPT"), grid=grid)
 
 def smoke_demo() -> DemoConfig:
     "The same path in seconds, on a random miniature: for tests, its numbers mean nothing."
@@ -66,7 +66,7 @@ def pretraining_text(
     require(config.route in ("labelled", "pseudo"), f"route='{config.route}': choose labelled or pseudo")
     movie = load_dataset("movie"); order = np.random.default_rng(0).permutation(len(movie))
     if config.route == "labelled": return movie.rows(order[:config.n_pretrain])
-    found = pseudo_label(open_corpus(4*config.n_pretrain), fit_annotator(movie))
+    found = pseudo_label(open_corpus(4*config.n_pretrain), fit_annotator(movie), thresholds=THRESHOLDS)
     return found.rows(np.random.default_rng(0).permutation(len(found))[:config.n_pretrain])
 
 # %% ../nbs/09_demo.ipynb #3aedfaa8
@@ -145,11 +145,33 @@ def table_text(
     seen = {n: r.seen for (n, _), r in runs.items()}; steps = {n: r.steps for (n, _), r in runs.items()}
     what = (f"Accuracy in percent, mean ± sd over {len(config.seeds)} seeds, {config.grid.n_train} train and {config.grid.n_dev} dev samples, at most {config.grid.n_test} test rows. "
             f"Backbone {backbone.name} ({backbone.hash}), {str(backbone.dtype)[6:]} on {backbone.device}, L = {config.n_tokens}. Pre-training: {config.route} route, {len(text):,} rows, K = {config.k} ({config.method}), "
-            + "; ".join(f"{n}: {seen[n]:,} samples seen in {steps[n]:,} updates" for n in seen) + f". {len(config.pretrain_seeds)} pre-training seed(s).")
+            + "; ".join(f"{n}: {seen[n]:,} samples seen in {steps[n]:,} updates" for n in seen) + f". {len(config.pretrain_seeds)} pre-training seed(s). {results.truncated.sum()} of {results.n_test.sum()} test texts cut at {config.grid.max_length} tokens.")
     return (f"{what}\n\n{markdown(summary(results).rename_axis('method'))}\n\nMacro-F1, likewise:\n\n{markdown(summary(results, 'macro_f1').rename_axis('method'))}\n\n"
             f"Before any tuning on the task (accuracy of the prompt as it starts):\n\n{markdown(summary(results, 'accuracy_before').rename_axis('method'))}\n")
 
 # %% ../nbs/09_demo.ipynb #d2a041a4
+def plot_pipeline(
+    text: Dataset,
+    tasks,                 # `cluster.Tasks`
+    runs: dict,            # of `demo_prompts`
+    results: pd.DataFrame,
+):
+    "Figure: some rows, the map of tasks, held-out accuracy against samples seen, few-shot scores."
+    import matplotlib.pyplot as plt
+    fig, (a, b, c, d) = plt.subplots(1, 4, figsize=(15, 3.1), width_ratios=[1.05, .9, 1, 1.25], layout="constrained")
+    for i, (t, y) in enumerate([(t, y) for t, y in zip(text.texts, text.labels) if 25 < len(t) < 44][:9]):
+        a.text(0, .9 - i*.11, t, fontsize=8, va="center"); a.text(-.03, .9 - i*.11, text.classes[y], fontsize=8, va="center", ha="right", color=plt.cm.RdYlBu(y/4), weight="bold", path_effects=[_outline()])
+    a.set(xlim=(-.28, 1), ylim=(-.05, 1), title=f"1  text: {len(text):,} labelled rows"); a.axis("off")
+    plot_map(project(embed_texts(text.texts)), tasks, b); b.set_title(f"2  tasks: {tasks.method}, K = {tasks.k}")
+    s = min(s for _, s in runs); plot_curves({n: r for (n, k), r in runs.items() if k == s}, [c, plt.figure().add_subplot()]); plt.close(); c.set_title("3  prompt: pre-training")
+    plot_results(results, d, "macro_f1"); d.set_title("4  table: few-shot macro-F1", pad=26)
+    plt.close(fig); return fig
+
+def _outline():
+    from matplotlib.patheffects import withStroke
+    return withStroke(linewidth=.6, foreground="k")
+
+# %% ../nbs/09_demo.ipynb #b0ee73c3
 def write_report(
     out: Path,  # a finished run
 ) -> Path:
@@ -169,11 +191,11 @@ def write_report(
     with atomic(out/"report.html") as tmp: tmp.write_text(html)
     return out/"report.html"
 
-# %% ../nbs/09_demo.ipynb #b0ee73c3
+# %% ../nbs/09_demo.ipynb #6a334484
 def environment(backbone) -> dict:
-    "Versions, processor and date of a run."
+    "Command, versions, processor and date of a run."
     names = ("torch", "transformers", "sentence-transformers", "scikit-learn", "gensim", "numpy")
-    return dict(date=time.strftime("%Y-%m-%d"), python=platform.python_version(), cores=os.cpu_count(), machine=platform.machine(), backbone=repr(backbone), **{n: version(n) for n in names})
+    return dict(command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), date=time.strftime("%Y-%m-%d"), python=platform.python_version(), cores=os.cpu_count(), machine=platform.machine(), backbone=repr(backbone), **{n: version(n) for n in names})
 
 class Stages:
     "Prints and keeps the seconds of each stage."
@@ -183,7 +205,7 @@ class Stages:
         print(f"{name} …", flush=True); t = time.perf_counter(); yield
         self.times[name] = round(time.perf_counter() - t, 1); print(f"  {name}: {self.times[name]} s", flush=True)
 
-# %% ../nbs/09_demo.ipynb #8ba77432
+# %% ../nbs/09_demo.ipynb #598b4fa1
 def run_demo(
     config: DemoConfig = DemoConfig(),
     out="runs/demo",        # folder of all outputs
@@ -195,38 +217,52 @@ def run_demo(
     with stage("text"): text = pretraining_text(config)
     with stage("tasks"): tasks, parts = demo_tasks(text, config, out)
     with stage("prompts"): runs = demo_prompts(backbone, text, parts, config, out)
-    with stage("table"): res = demo_table(backbone, text, runs, config, out)
+    with stage("table"):
+        res = demo_table(backbone, text, runs, config, out)
+        figure(plot_pipeline(text, tasks, runs, res), out/"pipeline.png")
     with atomic(out/"settings.json") as tmp: tmp.write_text(json.dumps(dict(config=asdict(config), text=dict(text.audit, hash=text.hash), seconds=stage.times, **environment(backbone)), indent=1))
     if report:
         with stage("report"): write_report(out)
     print(f"\n{(out/'table.md').read_text()}\nAll results: {out.resolve()}", flush=True)
     return res
 
-# %% ../nbs/09_demo.ipynb #fd276993
+# %% ../nbs/09_demo.ipynb #038381a7
+@dataclass(frozen=True)
+class SweepConfig:
+    "What the sweep tries; the first entry of each list is carried through."
+    tune_lrs: tuple = (.01, .003, .03)
+    ppt_lrs: tuple = (.03, .1)                           # β of PPT
+    metas: tuple = ((.03, 1., 2), (.03, 3., 2), (.1, 1., 2), (.03, 1., 10), (.03, 0., 2)) # (β, α, tasks per step)
+    full_lrs: tuple = (1e-4, 3e-4)                       # of FT
+    seeds: tuple = (100, 101)
+    n_test: int = 200
+
+def sweep_prompts(backbone, text, parts, config, sweep, out):
+    "Name -> (prompt, what its pre-training cost), for every pre-training setting of the sweep."
+    batch = backbone.encode(text.texts, text.labels, max_length=config.grid.max_length); P = backbone.init_prompt(config.n_tokens, seed=0); inits = {"PT": (P, {})}
+    jobs = {f"PPT β={lr}": (ppt_train, replace(config.ppt, lr=lr)) for lr in sweep.ppt_lrs}
+    jobs |= {f"MetaPT β={lr} α={a} tasks={n}": (meta_train, replace(config.meta, lr=lr, inner_lr=a, tasks_per_step=n)) for lr, a, n in sweep.metas}
+    for i, (name, (train, cfg)) in enumerate(jobs.items()):
+        r = train(backbone, P, batch, parts, cfg, out/"checkpoints"/f"{i}.pt", text.hash)
+        extra = dict(inner_step=r.log.inner_step.mean(), agreement=r.log.agreement.mean()) if "inner_step" in r.log else {}
+        inits[name] = r.prompt, dict(seen=r.seen, updates=r.steps, pretrain_seconds=r.seconds, moved=float((r.prompt - P).norm()/P.norm()), **extra)
+    return inits
+
+# %% ../nbs/09_demo.ipynb #32aada10
 def run_sweep(
-    out="runs/sweep",
+    out="runs/sweep",       # folder; `sweep.csv` is the result
     config: DemoConfig = DemoConfig(),
-    ppt_lrs=(.03, .1),                            # β of PPT
-    metas=((.03, 1., 2), (.03, 3., 2), (.1, 1., 2), (.03, 1., 10), (.03, 0., 2)), # (β, α, tasks per step)
-    tune_lrs=(.003, .01, .03),
-    seeds=(100, 101),
-) -> pd.DataFrame:
-    "Initialisations × tuning rates on development data, resumable; writes `sweep.csv`."
-    out = Path(out); backbone = Backbone.load(config.backbone, config.device, config.dtype); movie = load_dataset("movie")
-    text = pretraining_text(config); rest = movie.rows(np.setdiff1d(np.arange(len(movie)), np.random.default_rng(0).permutation(len(movie))[:8000]))
-    tasks, parts = demo_tasks(text, config, out); batch = backbone.encode(text.texts, text.labels, max_length=config.grid.max_length)
-    P = backbone.init_prompt(config.n_tokens, seed=0); inits = {"PT": (P, {})}
-    for lr in ppt_lrs:
-        r = ppt_train(backbone, P, batch, parts, replace(config.ppt, lr=lr), out/"checkpoints"/f"PPT-{lr}.pt", text.hash); inits[f"PPT β={lr}"] = (r.prompt, dict(seen=r.seen, updates=r.steps, pretrain_seconds=r.seconds))
-    for lr, a, n in metas:
-        r = meta_train(backbone, P, batch, parts, replace(config.meta, lr=lr, inner_lr=a, tasks_per_step=n), out/"checkpoints"/f"Meta-{lr}-{a}-{n}.pt", text.hash)
-        inits[f"MetaPT β={lr} α={a} tasks={n}"] = (r.prompt, dict(seen=r.seen, updates=r.steps, pretrain_seconds=r.seconds, inner_step=r.log.inner_step.mean(), agreement=r.log.agreement.mean()))
-    rows = []
-    for lr in tune_lrs:
-        grid = replace(config.grid, tune=replace(config.grid.tune, lr=lr))
-        res = run_grid(backbone, {n: (lambda s, p=p: p) for n, (p, _) in inits.items()}, [rest, load_dataset("alexa")], seeds, out/f"tune-{lr}", grid)
-        for (m, d), g in res.groupby(["method", "dataset"], sort=False):
-            p, extra = inits[m]
-            rows.append(dict(init=m, tune_lr=lr, dataset=d, runs=len(g), moved=float((p - P).norm()/P.norm()), **extra, **g[["accuracy_before", "macro_f1_before", "accuracy", "macro_f1", "steps"]].mean()))
+    sweep: SweepConfig = SweepConfig(),
+) -> pd.DataFrame:          # one row per initialisation, tuning rate and development set
+    "Initialisations × rates on development data, resumable."
+    out = Path(out); backbone = Backbone.load(config.backbone, config.device, config.dtype); movie = load_dataset("movie"); text = pretraining_text(config)
+    rest = movie.rows(np.random.default_rng(0).permutation(len(movie))[8000:]); _, parts = demo_tasks(text, config, out)
+    inits = sweep_prompts(backbone, text, parts, config, sweep, out); first = ["PT", *(next(n for n in inits if n.startswith(k)) for k in ("PPT", "MetaPT"))]
+    plan = [(lr, first) for lr in sweep.tune_lrs] + [(sweep.tune_lrs[0], [n for n in inits if n not in first])] + [(lr, ["FT"]) for lr in sweep.full_lrs]; rows = []
+    for lr, names in plan:
+        grid = replace(config.grid, n_test=sweep.n_test, tune=replace(config.grid.tune, lr=lr), full=replace(config.grid.full, lr=lr, epochs=config.grid.tune.epochs))
+        res = run_grid(backbone, {n: None if n == "FT" else (lambda s, n=n: inits[n][0]) for n in names}, [rest, load_dataset("alexa")], sweep.seeds, out, grid)
+        rows += [dict(init=m, lr=lr, dataset=d, runs=len(g), **g[["accuracy_before", "macro_f1_before", "accuracy", "macro_f1", "steps", "seconds"]].mean(), **(inits[m][1] if m in inits else {}))
+                 for (m, d), g in res.groupby(["method", "dataset"], sort=False)]
         with atomic(out/"sweep.csv") as tmp: pd.DataFrame(rows).round(4).to_csv(tmp, index=False)
     return pd.DataFrame(rows)
