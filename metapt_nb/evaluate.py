@@ -26,7 +26,7 @@ class GridConfig:
     n_test: int = 300        # cap on the test rows
     max_length: int = 64     # tokens of text
     tune: TuneConfig = TuneConfig()                # of every prompt
-    full: TuneConfig = TuneConfig(lr=1e-4)         # of FT
+    full: TuneConfig = TuneConfig(lr=3e-4)         # of FT
 
 # %% ../nbs/08_evaluate.ipynb #ca9fe7c4
 def scores(
