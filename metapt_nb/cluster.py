@@ -74,12 +74,12 @@ def top_words(
     n: int = 4,    # words per task
 ) -> tuple:
     "The `n` words most typical of each task, joined by spaces."
-    from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+    from sklearn.feature_extraction.text import CountVectorizer
     vec = CountVectorizer(stop_words="english", token_pattern=r"(?u)\b[a-zA-Z][a-zA-Z']{2,}\b")
     try: counts = vec.fit_transform(texts)
     except ValueError: return ("(no words)",)*(max(assign) + 1)
-    groups = np.stack([np.asarray(counts[assign == i].sum(0)).ravel() for i in range(max(assign) + 1)])
-    weight = TfidfTransformer(sublinear_tf=True).fit_transform(groups).toarray(); words = vec.get_feature_names_out()
+    groups = np.stack([np.asarray(counts[assign == i].sum(0)).ravel() for i in range(max(assign) + 1)]); words = vec.get_feature_names_out()
+    p = groups/np.maximum(1, groups.sum(1, keepdims=True)); weight = p*np.log(np.maximum(p, 1e-12)/(groups.sum(0)/groups.sum()))
     return tuple(" ".join(words[j] for j in row.argsort()[::-1][:n]) for row in weight)
 
 # %% ../nbs/02_cluster.ipynb #8c32952c
