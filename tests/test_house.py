@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 BOOKS = sorted(p for p in ROOT.glob("nbs/**/*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 NUMBERED = [p for p in BOOKS if re.match(r"\d\d", p.name)]
 ORDER = {p.stem[3:]: p.stem[:2] for p in NUMBERED}
-source = lambda p: ["".join(c["source"]) for c in json.loads(p.read_text())["cells"]]
+source = lambda p, kind="": ["".join(c["source"]) for c in json.loads(p.read_text())["cells"] if c["cell_type"].startswith(kind)]
 
 
 @pytest.mark.parametrize("book", NUMBERED, ids=lambda p: p.stem)
@@ -31,7 +31,7 @@ def test_notebook_shape(book):
 
 @pytest.mark.parametrize("book", BOOKS, ids=lambda p: p.stem)
 def test_links_lead_somewhere(book):
-    for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", "\n".join(source(book))):
+    for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", "\n".join(source(book, "markdown"))):
         assert (book.parent/target).exists(), target
 
 
