@@ -164,6 +164,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                 'metapt_nb.tune._fit': ('tune.html#_fit', 'metapt_nb/tune.py'),
                                 'metapt_nb.tune._read_checkpoint': ('tune.html#_read_checkpoint', 'metapt_nb/tune.py'),
                                 'metapt_nb.tune.dev_score': ('tune.html#dev_score', 'metapt_nb/tune.py'),
+                                'metapt_nb.tune.fingerprint': ('tune.html#fingerprint', 'metapt_nb/tune.py'),
                                 'metapt_nb.tune.linear_warmup': ('tune.html#linear_warmup', 'metapt_nb/tune.py'),
                                 'metapt_nb.tune.ppt_train': ('tune.html#ppt_train', 'metapt_nb/tune.py'),
                                 'metapt_nb.tune.pretrain': ('tune.html#pretrain', 'metapt_nb/tune.py'),

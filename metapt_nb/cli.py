@@ -63,9 +63,9 @@ def cmd_meta_train(a):
     for i, (w, n) in enumerate(zip(tasks.top_words, tasks.sizes)): print(f"task {i}: {n} texts, {w}")
     for note in tasks.notes: print(note)
     parts = split_tasks(tasks, a.held_out, a.seed); P = bb.init_prompt(a.n_tokens, seed=a.seed); same = dict(samples=a.samples, seed=a.seed, validate_every=max(1, a.samples//8))
-    ck, stamp = out.with_suffix(".checkpoint.pt"), f"{d.hash} {a.method} {a.k} {words}"
-    if a.ppt: cfg = PretrainConfig(lr=a.lr, **same); run = ppt_train(bb, P, batch, parts, cfg, ck, stamp)
-    else: cfg = MetaConfig(lr=a.lr, inner_lr=a.inner_lr, order=a.order, tasks_per_step=min(a.tasks_per_step, tasks.k) or None, **same); run = meta_train(bb, P, batch, parts, cfg, ck, stamp)
+    ck = out.with_suffix(".checkpoint.pt")
+    if a.ppt: cfg = PretrainConfig(lr=a.lr, **same); run = ppt_train(bb, P, batch, parts, cfg, ck)
+    else: cfg = MetaConfig(lr=a.lr, inner_lr=a.inner_lr, order=a.order, tasks_per_step=min(a.tasks_per_step, tasks.k) or None, **same); run = meta_train(bb, P, batch, parts, cfg, ck)
     save_prompt(out, run.prompt, bb, batch, method="PPT" if a.ppt else "MetaPT", classes=list(d.classes), data={d.name: d.hash}, k=tasks.k, budget=run.seen, steps=run.steps, seed=a.seed)
     ck.unlink(); print(run.validation.round(3).to_string(index=False)); print(f"{run.steps} updates, {run.seen} samples seen, {run.seconds:.0f} s; prompt: {out}")
 

@@ -107,7 +107,7 @@ def demo_prompts(
     for s in config.pretrain_seeds:
         for name in (m for m in config.methods if m in TRAINERS):
             key, train = TRAINERS[name]; cfg = replace(getattr(config, key), seed=s)
-            runs[name, s] = run = train(backbone, backbone.init_prompt(config.n_tokens, seed=s), batch, parts, cfg, out/"checkpoints"/f"{name}-{s}.pt", f"{text.hash} {config.k} {config.method}", desc=f"{name}, seed {s}")
+            runs[name, s] = run = train(backbone, backbone.init_prompt(config.n_tokens, seed=s), batch, parts, cfg, out/"checkpoints"/f"{name}-{s}.pt", desc=f"{name}, seed {s}")
             card = dict(method=name, route=config.route, data={text.name: text.hash}, k=config.k, budget=run.seen, steps=run.steps, seed=s, config=asdict(cfg), dtype=str(backbone.dtype)[6:])
             save_prompt(out/"prompts"/f"{name}-{s}.safetensors", run.prompt, backbone, batch, **card)
             if name == "MetaPT" and s == config.pretrain_seeds[0]: save_prompt(out/"prompt.safetensors", run.prompt, backbone, batch, **card)
@@ -245,7 +245,7 @@ def sweep_prompts(backbone, text, parts, config, sweep, out):
     jobs = {f"PPT β={lr}": (ppt_train, replace(config.ppt, lr=lr)) for lr in sweep.ppt_lrs}
     jobs |= {f"MetaPT β={lr} α={a} tasks={n}": (meta_train, replace(config.meta, lr=lr, inner_lr=a, tasks_per_step=n)) for lr, a, n in sweep.metas}
     for i, (name, (train, cfg)) in enumerate(jobs.items()):
-        r = train(backbone, P, batch, parts, cfg, out/"checkpoints"/f"{i}.pt", text.hash)
+        r = train(backbone, P, batch, parts, cfg, out/"checkpoints"/f"{i}.pt")
         extra = dict(inner_step=r.log.inner_step.mean(), agreement=r.log.agreement.mean()) if "inner_step" in r.log else {}
         inits[name] = r.prompt, dict(seen=r.seen, updates=r.steps, pretrain_seconds=r.seconds, moved=float((r.prompt - P).norm()/P.norm()), **extra)
     return inits

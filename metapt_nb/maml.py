@@ -13,7 +13,7 @@ import numpy as np, torch
 
 from .backbone import Backbone, Batch, concat
 from .files import require
-from .tune import Pretrained, PretrainConfig, pretrain
+from .tune import Pretrained, PretrainConfig, fingerprint, pretrain
 
 # %% ../nbs/07_maml.ipynb #a844bfce
 @dataclass(frozen=True)
@@ -138,7 +138,6 @@ def meta_train(
     parts,                   # K pairs (train rows, held-out rows), see `split_tasks`
     config: MetaConfig = MetaConfig(),
     checkpoint=None,         # file; with it a killed run resumes, bit for bit
-    stamp: str = "",         # names the data
     **kwargs,                # further arguments of `pretrain`
 ) -> Pretrained:
     "Prompt-MAML (Algorithm 1): returns the prompt of the best held-out accuracy after one inner step, with logs."
@@ -151,4 +150,4 @@ def meta_train(
         report = dict(support_loss=mean("support_loss"), query_loss=mean("query_loss"), inner_step=mean("inner_steps"), agreement=agreement(G))
         return G.sum(0), sum(len(s) + len(q) for s, q in ep), report
     validate = lambda P: _held_out_score(backbone, P, batch, parts, config.m, alpha)
-    return pretrain(backbone, prompt, gradient, validate, config, checkpoint, f"maml {stamp}", **dict(desc="Prompt-MAML") | kwargs)
+    return pretrain(backbone, prompt, gradient, validate, config, checkpoint, fingerprint(batch, parts), **dict(desc="Prompt-MAML") | kwargs)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['linear_warmup', 'prompt_optimizer', 'TuneConfig', 'Tuned', 'dev_score', 'tune_prompt', 'tune_model', 'PretrainConfig',
-           'Pretrained', 'pretrain', 'ppt_train']
+           'Pretrained', 'pretrain', 'fingerprint', 'ppt_train']
 
 # %% ../nbs/06_tune.ipynb #bebb9a54
 import copy, time
@@ -158,7 +158,7 @@ def pretrain(
     validate,                 # function (prompt) -> dict with "accuracy" and "loss"
     config: PretrainConfig,
     checkpoint=None,          # file; with it a killed run resumes
-    stamp: str = "",          # names the data; a checkpoint of another stamp is refused
+    stamp: str = "",          # names the data, see `fingerprint`; a checkpoint of another stamp is refused
     save_every: int = 25,     # steps
     desc: str = "pre-training",
     on_step=None,             # called with the state after each step; may raise to stop
@@ -196,7 +196,16 @@ def pretrain(
     save()
     return Pretrained(st["kept"].to(prompt), pd.DataFrame(st["log"]), pd.DataFrame(st["validation"]), st["step"], st["seen"], st["seconds"])
 
-# %% ../nbs/06_tune.ipynb #9e8ee4c6
+# %% ../nbs/06_tune.ipynb #5079b098
+def fingerprint(
+    batch: Batch, # all pre-training rows
+    parts,        # K pairs (train rows, held-out rows)
+) -> str:
+    "Names encoded rows, labels, label words and tasks: a checkpoint belongs to exactly these."
+    arrays = [t.cpu().numpy() for t in (batch.ids, batch.labels, batch.word_ids)] + [np.asarray(r, dtype="<i8") for pair in parts for r in pair]
+    return digest(*(a.tobytes() for a in arrays))
+
+# %% ../nbs/06_tune.ipynb #8a4aa677
 def ppt_train(
     backbone: Backbone,
     prompt: torch.Tensor,    # [L, d]
@@ -204,7 +213,6 @@ def ppt_train(
     parts,                   # K pairs (train rows, held-out rows), see `maml.split_tasks`
     config: PretrainConfig = PretrainConfig(),
     checkpoint=None,         # as in `pretrain`
-    stamp: str = "",
     **kwargs,                # further arguments of `pretrain`
 ) -> Pretrained:
     "PPT (Gu et al. 2022) on the union of all tasks: AdamW on the mean loss of random batches."
@@ -215,4 +223,4 @@ def ppt_train(
         l = backbone.loss(P, batch[rows]).mean(); G, = torch.autograd.grad(l, P)
         return G, config.batch_size, dict(loss=l.item())
     def validate(P): acc, nll = dev_score(backbone, P, held); return dict(accuracy=acc, loss=-nll)
-    return pretrain(backbone, prompt, gradient, validate, config, checkpoint, f"ppt {stamp}", **dict(desc="PPT") | kwargs)
+    return pretrain(backbone, prompt, gradient, validate, config, checkpoint, fingerprint(batch, parts), **dict(desc="PPT") | kwargs)
