@@ -116,7 +116,7 @@ def summary(
     if reference in mean.index:
         tests = {m: paired(results, m, reference, metric) for m in mean.index}
         out[f"− {reference}"] = ["" if m == reference else f"{t['mean']*100:+.1f} [{t['low']*100:+.1f}, {t['high']*100:+.1f}]" for m, t in tests.items()]
-        out["p"] = ["" if m == reference else f"{t['p']:.2f}" if t["p"] == t["p"] else "n/a" for m, t in tests.items()]
+        out["p"] = ["" if m == reference else "n/a" if t["p"] != t["p"] else "<0.01" if t["p"] < .005 else f"{t['p']:.2f}" for m, t in tests.items()]
         out["pairs"] = [t["n"] for t in tests.values()]
     return out.rename_axis(None, axis=1)
 
