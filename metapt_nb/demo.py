@@ -87,7 +87,7 @@ def demo_tasks(
     "K tasks, their rows split into train and held-out parts, and `clusters.png`."
     X = embed_texts(text.texts); tasks = make_tasks(text.texts, config.method, config.k, 0, text.labels, X)
     figure(plot_clusters(project(X), tasks, text.labels, text.classes), out/"clusters.png")
-    parts = split_tasks(tasks, held_out=max(.03, 100/len(text)))
+    parts = split_tasks(tasks, held_out=max(.03, min(.2, 100/len(text))))
     with atomic(out/"tasks.json") as tmp:
         tmp.write_text(json.dumps([dict(task=i, words=w, train=len(t), held_out=len(h)) for i, (w, (t, h)) in enumerate(zip(tasks.top_words, parts))], indent=1))
     return tasks, parts
