@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BOOKS = sorted(p for p in ROOT.glob("nbs/**/*.ipynb") if ".ipynb_checkpoints" not in p.parts)
-NUMBERED = [p for p in BOOKS if re.match(r"\d\d", p.name)]
-ORDER = {p.stem[3:]: p.stem[:2] for p in NUMBERED}
+NUMBERED = [p for p in BOOKS if re.match(r"\d\d[a-z]?_", p.name)]
+ORDER = {name: number for number, name in (p.stem.split("_", 1) for p in NUMBERED)} # 00 < 00a < 01
 source = lambda p, kind="": ["".join(c["source"]) for c in json.loads(p.read_text())["cells"] if c["cell_type"].startswith(kind)]
 
 
@@ -16,14 +16,14 @@ source = lambda p, kind="": ["".join(c["source"]) for c in json.loads(p.read_tex
 def test_imports_point_down(book):
     "A notebook imports only from lower numbers, tests included."
     used = set(re.findall(r"from metapt_nb\.(\w+) import", "\n".join(source(book))))
-    assert {u for u in used if ORDER[u] >= book.stem[:2]} == set()
+    assert {u for u in used if ORDER[u] >= book.stem.split("_", 1)[0]} == set()
 
 
 @pytest.mark.parametrize("book", NUMBERED, ids=lambda p: p.stem)
 def test_notebook_shape(book):
     "default_exp, a title with a promise, how long it takes, lessons, a link on."
     cells = source(book)
-    assert cells[0] == f"#| default_exp {book.stem[3:]}"
+    assert cells[0] == "#| default_exp " + book.stem.split("_", 1)[1]
     assert re.match(r"# .+\n> .+", cells[1]) and "on two cores" in cells[1]
     assert "## What we learned" in cells[-1] and ".ipynb)" in cells[-1]
     assert not any("eval: false" in c for c in cells)
@@ -59,7 +59,7 @@ def test_import_is_silent(tmp_path):
 def test_versions_are_pinned():
     pins = dict(line.split("==") for line in (ROOT/"constraints.txt").read_text().lower().replace("_", "-").splitlines() if not line.startswith("#"))
     cfg = ConfigParser(delimiters=["="]); cfg.read(ROOT/"settings.ini"); cfg = cfg["DEFAULT"]
-    wanted = [re.split(r"[<>=]", r)[0] for k in ("requirements", "dev_requirements") for r in cfg[k].split()]
+    wanted = [re.split(r"[<>=]", r)[0] for k in ("requirements", "hub_requirements", "dev_requirements") for r in cfg[k].split()]
     assert [w for w in wanted if w.lower().replace("_", "-") not in pins | {"pip": ""}] == [] and pins["torch"] == "2.13.0"
 
 
