@@ -45,8 +45,9 @@ class Dataset:
 
     def part(self, name):
         "The rows of one published part, 'train', 'dev' or 'test', as a data set of their own."
-        require(self.split is not None and name in PARTS, f"{self.name}: has no part '{name}'")
-        return replace(self.rows(np.flatnonzero(self.split == PARTS.index(name))), name=f"{self.name}_{name}", split=None)
+        ids = [] if self.split is None or name not in PARTS else np.flatnonzero(self.split == PARTS.index(name))
+        require(len(ids), f"{self.name}: has no part '{name}'")
+        return replace(self.rows(ids), name=f"{self.name}_{name}", split=None)
 
     def counts(self):
         "Rows per class."
