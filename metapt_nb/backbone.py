@@ -4,19 +4,19 @@
 
 # %% auto #0
 __all__ = ['EMBEDDED_PACKAGE', 'EMBEDDED_CONFIG', 'TINY_WORDS', 'WORDS', 'TEMPLATE', 'MASK', 'dequantise', 'embedded_weights',
-           'RMSNorm', 'build_t5', 'Backbone', 'pick_device', 'pick_dtype', 'Batch', 'concat']
+           'Backbone', 'pick_device', 'pick_dtype', 'Batch', 'concat', 'split_log_probs', 'task_losses']
 
 # %% ../nbs/04_backbone.ipynb #8572d0b2
-import json, math, re
+import json, re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np, torch, torch.nn.functional as F
 from fastcore.basics import patch
-from torch import nn
 
 from .files import InputError, archive, atomic, cache_dir, digest, member, require
+from .t5 import T5, build_t5
 
 # %% ../nbs/04_backbone.ipynb #419768d8
 EMBEDDED_PACKAGE = "traceforge-title-model"
@@ -51,56 +51,16 @@ def embedded_weights() -> dict:
         with atomic(path) as tmp: save_file(state, tmp)
     return load_file(path)
 
-# %% ../nbs/04_backbone.ipynb #9410a26a
-class RMSNorm(nn.Module):
-    "T5's layer norm, x / rms(x) · w, as one kernel in the dtype of x."
-    def __init__(self, old): super().__init__(); self.weight, self.eps = old.weight, old.variance_epsilon
-    def forward(self, x): return F.rms_norm(x, x.shape[-1:], self.weight, self.eps)
-
-def _prepare(model, dtype):
-    "Freeze `model`, swap its norm and GELU for single kernels, cast it; the output matrix keeps at least float32."
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child).__name__ == "T5LayerNorm": setattr(parent, name, RMSNorm(child))
-            if type(child).__name__ == "NewGELUActivation": setattr(parent, name, nn.GELU(approximate="tanh"))
-    model.requires_grad_(False).eval().to(dtype)
-    if model.lm_head.weight is model.shared.weight: model.lm_head = nn.Linear(*reversed(model.shared.weight.shape), bias=False, device="meta")
-    return model
-
-# %% ../nbs/04_backbone.ipynb #7a0603a1
-def build_t5(
-    config: dict,             # arguments of `T5Config`
-    state: dict = None,       # state dict; random weights by default
-    dtype=torch.float32,
-    attn: str = "eager",      # "eager" or "sdpa"
-    seed: int = 0,            # of the random weights
-):
-    "A frozen `T5ForConditionalGeneration` with its own output matrix."
-    from transformers import T5Config, T5ForConditionalGeneration
-    cfg = T5Config(**config); cfg._attn_implementation = attn
-    if state is None:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed); model = T5ForConditionalGeneration(cfg)
-            model.lm_head.weight = nn.Parameter(torch.randn_like(model.shared.weight)*cfg.d_model**-.5)
-    else:
-        with torch.device("meta"): model = T5ForConditionalGeneration(cfg)
-        model.lm_head.weight = nn.Parameter(torch.empty_like(model.shared.weight))
-        state = {**{k: state["shared.weight"] for k in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")}, **state}
-        model.load_state_dict(state, assign=True, strict=True)
-    for stack in (model.encoder, model.decoder): stack.embed_tokens = model.shared
-    head = model.lm_head.weight.data; model = _prepare(model, dtype)
-    model.lm_head.weight = nn.Parameter(head.to(dtype if dtype == torch.float64 else torch.float32).clone(), requires_grad=False)
-    return model
-
 # %% ../nbs/04_backbone.ipynb #be8bfa82
 class Backbone:
     "A frozen T5 with its tokenizer: everything a soft prompt needs, and nothing that moves."
     def __init__(self,
-        model,                # a prepared `T5ForConditionalGeneration`, see `build_t5`
+        model,                # a `T5ForConditionalGeneration`, see `t5.build_t5`
         tokenizer,            # its Hugging Face tokenizer
         name: str,
-        micro_batch: int = 16,# examples computed together, sorted by length
-    ): self.model, self.tokenizer, self.name, self.micro_batch = model, tokenizer, name, micro_batch
+    ):
+        self.model, self.tokenizer, self.name = model, tokenizer, name
+        self.t5 = T5(model) if self.device.type == "cpu" else T5(model, rows=2**16, group=2**10)
 
     @property
     def d(self) -> int: "Width of an embedding and of a prompt row."; return self.model.config.d_model
@@ -180,22 +140,20 @@ def load(cls: Backbone,
     name: str = "embedded",  # "embedded", a Hub id or a folder of the T5 family; "tiny-3" is `Backbone.tiny(3)`
     device: str = "cpu",     # "cpu" or "cuda"
     dtype="auto",            # as in `pick_dtype`
-    attn: str = "eager",     # "eager"; "sdpa" serves first-order work only
 ) -> Backbone:
     "A frozen backbone; `InputError` for a missing package, folder or device."
     dev = pick_device(device); dt = pick_dtype(dtype, dev)
-    require(attn in ("eager", "sdpa"), f"attn='{attn}': use eager or sdpa")
-    if re.fullmatch(r"tiny(-\d+)?", str(name)): return cls.tiny(int(str(name)[5:] or 0), torch.float32, attn, dev)
+    if re.fullmatch(r"tiny(-\d+)?", str(name)): return cls.tiny(int(str(name)[5:] or 0), torch.float32, dev)
     if name == "embedded": config, state, tok = EMBEDDED_CONFIG, embedded_weights(), _embedded_tokenizer()
     else: config, state, tok = _folder(name)
-    return cls(build_t5({**config, "dropout_rate": 0.}, state, dt, attn).to(dev), tok, str(name), 16 if dev.type == "cpu" else 256)
+    return cls(build_t5({**config, "dropout_rate": 0.}, state, dt).to(dev), tok, str(name))
 
 # %% ../nbs/04_backbone.ipynb #7569004d
 TINY_WORDS = "terrible bad maybe good great yes no the a it was is and film food phone not very really".split()
 
 def _tiny_tokenizer():
     "A unigram tokenizer over a few words and all ASCII characters."
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
     pieces = [(p, 0.) for p in ("<pad>", "</s>", "<unk>")] + [(f"▁{w}", -3.) for w in TINY_WORDS] + [("▁", -6.)] + [(chr(c), -8.) for c in range(33, 127)]
     tok = Tokenizer(models.Unigram(pieces, unk_id=2))
@@ -208,14 +166,13 @@ def _tiny_tokenizer():
 def tiny(cls: Backbone,
     seed: int = 0,           # of the random weights
     dtype=torch.float32,     # float64 for checks by finite differences
-    attn: str = "eager",
     device="cpu",
 ) -> Backbone:
     "A random miniature T5 (d = 16, two layers), the same for the same seed."
     tok = _tiny_tokenizer()
     cfg = dict(vocab_size=len(tok), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, feed_forward_proj="gated-gelu",
                tie_word_embeddings=False, scale_decoder_outputs=False, dropout_rate=0., decoder_start_token_id=0)
-    return cls(build_t5(cfg, None, dtype, attn, seed).to(device), tok, f"tiny-{seed}")
+    return cls(build_t5(cfg, None, dtype, seed).to(device), tok, f"tiny-{seed}")
 
 # %% ../nbs/04_backbone.ipynb #63d34c4d
 WORDS = {2: ("bad", "good"), 3: ("bad", "maybe", "good"), 5: ("terrible", "bad", "maybe", "good", "great")} # the paper's label words (§3.1)
@@ -294,44 +251,36 @@ def encode(self: Backbone,
     return Batch(*(t.to(self.device) for t in (ids, lengths, torch.as_tensor(y, dtype=torch.long))), self.word_ids(words), tuple(words), template, sum(len(b) > max_length for b in body))
 
 # %% ../nbs/04_backbone.ipynb #3864efd3
-@patch
-def _log_probs(self: Backbone, prompt, ids, lengths, word_ids):
-    "Log-probabilities [b, C] of the label words for one micro-batch; `prompt` is [b, L, d]."
-    m, E = self.model, self.model.shared.weight; n, L = prompt.shape[:2]
-    x = torch.cat([prompt.to(E.dtype), F.embedding(ids, E)], 1)
-    mask = torch.arange(x.shape[1], device=ids.device) < (lengths + L)[:, None]
-    h = m.encoder(inputs_embeds=x, attention_mask=mask).last_hidden_state
-    start = torch.tensor([[m.config.decoder_start_token_id, self.mask_id]], device=ids.device).expand(n, 2)
-    out = m.decoder(input_ids=start, encoder_hidden_states=h, encoder_attention_mask=mask, use_cache=False).last_hidden_state[:, 1]
-    if m.config.scale_decoder_outputs: out = out*self.d**-.5
-    logits = m.lm_head(out.to(m.lm_head.weight.dtype))
-    return logits[:, word_ids] - logits.logsumexp(-1, keepdim=True)
-
 @patch(as_prop=True)
 def mask_id(self: Backbone) -> int: "Token id of the mask."; return self.tokenizer.convert_tokens_to_ids(MASK)
+
+@patch
+def _state(self: Backbone, prompt, batch, twice=False):
+    "The decoder's output [B, d] where the label word is predicted, in the dtype of the prompts."
+    require(prompt.shape[-1] == self.d and prompt.dim() in (2, 3), f"prompt: shape {tuple(prompt.shape)}, this backbone wants [L, {self.d}] or [B, L, {self.d}]: use a prompt made for it")
+    if prompt.dim() == 2: prompt = prompt.expand(len(batch), *prompt.shape)
+    return self.t5(prompt, batch.ids, batch.lengths, (self.model.config.decoder_start_token_id, self.mask_id), fused=prompt.is_cuda and not twice).to(self.prompt_dtype)
 
 # %% ../nbs/04_backbone.ipynb #4bf791b9
 @patch
 def log_probs(self: Backbone,
     prompt: torch.Tensor, # [L, d], or one per example [B, L, d]; L = 0 is no prompt
     batch: Batch,
+    twice: bool = False,  # whether the result will be differentiated twice
 ) -> torch.Tensor:        # [B, C] nats
     "log p(⟨X⟩ = z_c | [P; H(x)]) for each example and label word (§3.2), normalised over the vocabulary."
-    require(prompt.shape[-1] == self.d and prompt.dim() in (2, 3), f"prompt: shape {tuple(prompt.shape)}, this backbone wants [L, {self.d}] or [B, L, {self.d}]: use a prompt made for it")
-    if prompt.dim() == 2: prompt = prompt.expand(len(batch), *prompt.shape)
-    order = batch.lengths.argsort(stable=True); out = []
-    for i in order.split(self.micro_batch):
-        n = batch.lengths[i]; out.append(self._log_probs(prompt[i], batch.ids[i, :int(n.max())], n, batch.word_ids))
-    return torch.cat(out)[order.argsort()]
+    logits = self.model.lm_head(self._state(prompt, batch, twice))
+    return logits[:, batch.word_ids] - logits.logsumexp(-1, keepdim=True)
 
 # %% ../nbs/04_backbone.ipynb #34a2ab54
 @patch
 def loss(self: Backbone,
     prompt: torch.Tensor, # [L, d] or [B, L, d]
     batch: Batch,         # with labels
+    twice: bool = False,  # as in `log_probs`
 ) -> torch.Tensor:        # [B]
     "Negative log-likelihood of each example's label word, in nats (§3.2)."
-    return -self.log_probs(prompt, batch).gather(1, batch.labels[:, None])[:, 0]
+    return -self.log_probs(prompt, batch, twice).gather(1, batch.labels[:, None])[:, 0]
 
 @patch
 @torch.no_grad()
@@ -339,8 +288,8 @@ def probs(self: Backbone,
     prompt: torch.Tensor, # [L, d] or [B, L, d]
     batch: Batch,
 ) -> torch.Tensor:        # [B, C]
-    "Class probabilities: the label words' scores, normalised over the label words."
-    return self.log_probs(prompt, batch).softmax(-1)
+    "Class probabilities: the label words' scores, normalised over the label words alone."
+    return (self._state(prompt, batch) @ self.model.lm_head.weight[batch.word_ids].T).softmax(-1)
 
 @patch
 def predict(self: Backbone,
@@ -349,6 +298,26 @@ def predict(self: Backbone,
 ) -> torch.Tensor:        # [B] class indices
     "The class whose label word scores highest."
     return self.probs(prompt, batch).argmax(-1)
+
+# %% ../nbs/04_backbone.ipynb #b3c9300b
+def split_log_probs(
+    backbone: Backbone,
+    prompts: torch.Tensor, # [K, L, d]
+    batches,               # K batches
+    twice: bool = False,   # as in `log_probs`
+) -> tuple:                # K tensors [B_k, C]
+    "Log-probabilities of each batch under its own prompt."
+    n = [len(b) for b in batches]; k = torch.repeat_interleave(torch.arange(len(n)), torch.tensor(n)).to(prompts.device)
+    return backbone.log_probs(prompts[k], concat(batches), twice).split(n)
+
+def task_losses(
+    backbone: Backbone,
+    prompts: torch.Tensor, # [K, L, d]
+    batches,               # K batches with labels
+    twice: bool = False,   # as in `log_probs`
+) -> torch.Tensor:         # [K] nats
+    "Mean loss of each batch under its own prompt."
+    return torch.stack([-lp.gather(1, b.labels[:, None]).mean() for lp, b in zip(split_log_probs(backbone, prompts, batches, twice), batches)])
 
 # %% ../nbs/04_backbone.ipynb #6b408b93
 @patch
