@@ -10,11 +10,13 @@ import argparse, json, sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np, torch
+import torch
 
 from .backbone import WORDS, Backbone
-from .data import Dataset, few_shot, load_dataset
+from .data import few_shot, load_dataset
 from .files import InputError, fetch, require
+from .maml import ORDERS
+from .ranks import LostProcess, ranks
 
 # %% ../nbs/10_cli.ipynb #68e3b62b
 def _words(arg, dataset):
@@ -28,8 +30,8 @@ def _load(a):
     d = load_dataset(a.data, a.text, a.label); require(d.labels is not None, f"{a.data}: has no labels: name a labelled set or pass --label")
     return d
 
-def _encode(backbone, d, words, a):
-    b = backbone.encode(d.texts, d.labels, words, max_length=a.max_length)
+def _encode(backbone, a, *args, **kwargs):
+    b = backbone.encode(*args, max_length=a.max_length, **kwargs)
     if b.truncated: print(f"{b.truncated} of {len(b)} texts were longer than {a.max_length} tokens and were cut (--max-length)", file=sys.stderr)
     return b
 
@@ -47,7 +49,7 @@ def cmd_demo(a):
 
 def cmd_sweep(a):
     "Settings tried on development data."
-    from metapt_nb.demo import DemoConfig, run_sweep, smoke_demo
+    from metapt_nb.demo import DemoConfig, run_sweep
     cfg = replace(DemoConfig(), backbone=a.backbone, device=a.device, dtype=a.dtype)
     print(run_sweep(a.out, cfg).round(3).to_string(index=False))
 
@@ -58,30 +60,30 @@ def cmd_meta_train(a):
     from metapt_nb.maml import MetaConfig, meta_train, split_tasks
     from metapt_nb.prompts import save_prompt
     from metapt_nb.tune import PretrainConfig, ppt_train
-    d = _load(a); words = _words(a.words, d); bb = Backbone.load(a.backbone, a.device, a.dtype); out = Path(a.out); batch = _encode(bb, d, words, a)
+    world = ranks(); d = _load(a); words = _words(a.words, d); bb = Backbone.load(a.backbone, a.device, a.dtype); out = Path(a.out); batch = _encode(bb, a, d.texts, d.labels, words)
     tasks = make_tasks(d.texts, a.method, a.k, a.seed, d.labels, embed_texts(d.texts) if a.method == "kmeans" else None)
-    for i, (w, n) in enumerate(zip(tasks.top_words, tasks.sizes)): print(f"task {i}: {n} texts, {w}")
-    for note in tasks.notes: print(note)
+    if world.rank == 0: print("\n".join([f"task {i}: {n} texts, {w}" for i, (w, n) in enumerate(zip(tasks.top_words, tasks.sizes))] + list(tasks.notes)))
     parts = split_tasks(tasks, a.held_out, a.seed); P = bb.init_prompt(a.n_tokens, seed=a.seed); same = dict(samples=a.samples, seed=a.seed, validate_every=max(1, a.samples//8))
     ck = out.with_suffix(".checkpoint.pt")
     if a.ppt: cfg = PretrainConfig(lr=a.lr, **same); run = ppt_train(bb, P, batch, parts, cfg, ck)
-    else: cfg = MetaConfig(lr=a.lr, inner_lr=a.inner_lr, order=a.order, tasks_per_step=min(a.tasks_per_step, tasks.k) or None, **same); run = meta_train(bb, P, batch, parts, cfg, ck)
+    else: cfg = MetaConfig(lr=a.lr, inner_lr=a.inner_lr, order=a.order, inner_steps=a.inner_steps, task_chunk=a.task_chunk, tasks_per_step=min(a.tasks_per_step, tasks.k) or None, **same); run = meta_train(bb, P, batch, parts, cfg, ck)
+    if world.rank: return
     save_prompt(out, run.prompt, bb, batch, method="PPT" if a.ppt else "MetaPT", classes=list(d.classes), data={d.name: d.hash}, k=tasks.k, budget=run.seen, steps=run.steps, seed=a.seed)
     ck.unlink(); print(run.validation.round(3).to_string(index=False)); print(f"{run.steps} updates, {run.seen} samples seen, {run.seconds:.0f} s; prompt: {out}")
 
 # %% ../nbs/10_cli.ipynb #27b82a31
 def cmd_tune(a):
     "Tune a prompt on a few samples of DATA, score it on the rest, save it."
-    from metapt_nb.evaluate import scores
+    from metapt_nb.evaluate import test_scores
     from metapt_nb.prompts import load_prompt, save_prompt
     from metapt_nb.tune import TuneConfig, tune_prompt
     d = _load(a); words = _words(a.words, d); bb = Backbone.load(a.backbone, a.device, a.dtype)
     P, origin = (bb.init_prompt(a.n_tokens, seed=a.seed), "vocabulary rows") if not a.init else (load_prompt(a.init, bb)[0], a.init)
-    split = few_shot(d, a.n_train, a.n_dev, a.seed, a.n_test); b = _encode(bb, d, words, a); part = lambda i: b[torch.as_tensor(i)]
+    split = few_shot(d, a.n_train, a.n_dev, a.seed, a.n_test); b = _encode(bb, a, d.texts, d.labels, words); part = lambda i: b[torch.as_tensor(i)]
     got = tune_prompt(bb, P, part(split.train), part(split.dev), TuneConfig(lr=a.lr, epochs=a.epochs, seed=a.seed))
-    test = part(split.test); y = test.labels.cpu().numpy(); after, before = (scores(y, bb.predict(p, test).cpu().numpy(), len(words)) for p in (got.prompt, P))
+    test = part(split.test); after, before = (test_scores(bb, p, test) for p in (got.prompt, P))
     save_prompt(a.out, got.prompt, bb, b, method="PT", init=origin, classes=list(d.classes), data={d.name: d.hash}, split=split.hash, budget=len(split.train), steps=got.steps, seed=a.seed, accuracy=after["accuracy"])
-    print(f"test rows {len(y)}: accuracy {before['accuracy']:.3f} -> {after['accuracy']:.3f}, macro-F1 {before['macro_f1']:.3f} -> {after['macro_f1']:.3f}; {got.steps} updates, {got.seconds:.0f} s; prompt: {a.out}")
+    print(f"test rows {len(test)}: accuracy {before['accuracy']:.3f} -> {after['accuracy']:.3f}, macro-F1 {before['macro_f1']:.3f} -> {after['macro_f1']:.3f}; {got.steps} updates, {got.seconds:.0f} s; prompt: {a.out}")
 
 # %% ../nbs/10_cli.ipynb #410d3347
 def _texts(a):
@@ -98,8 +100,7 @@ def cmd_predict(a):
     "Which class each text is, and with what probability."
     from metapt_nb.prompts import load_prompt
     texts = _texts(a); _, card = load_prompt(a.prompt); bb = Backbone.load(a.backbone or card["backbone"], a.device, a.dtype)
-    P, card = load_prompt(a.prompt, bb); b = bb.encode(texts, words=card["words"], template=card["template"], max_length=a.max_length)
-    if b.truncated: print(f"{b.truncated} of {len(b)} texts were longer than {a.max_length} tokens and were cut (--max-length)", file=sys.stderr)
+    P, card = load_prompt(a.prompt, bb); b = _encode(bb, a, texts, words=card["words"], template=card["template"])
     p = bb.probs(P, b).cpu(); names = card.get("classes") or card["words"]
     for t, row in zip(texts, p):
         c = int(row.argmax())
@@ -132,7 +133,8 @@ def _parser():
     p = add("meta-train", cmd_meta_train); data(p); p.add_argument("--out", default="meta.safetensors", help="prompt file")
     p.add_argument("--method", default="kmeans", choices=("kmeans", "lda", "random", "label"), help="how tasks are made"); p.add_argument("--k", type=int, default=10, help="tasks")
     p.add_argument("--samples", type=int, default=4000, help="budget: labelled samples seen"); p.add_argument("--lr", type=float, default=.03, help="β, in units of the embedding scale")
-    p.add_argument("--inner-lr", type=float, default=1., help="α, in units of the embedding scale"); p.add_argument("--order", default="second", choices=("second", "first"), help="of the meta-gradient")
+    p.add_argument("--inner-lr", type=float, default=1., help="α, in units of the embedding scale"); p.add_argument("--order", default="second", choices=ORDERS, help="what the prompt follows; 'second' is the exact meta-gradient")
+    p.add_argument("--inner-steps", type=int, default=1, help="steps of adaptation looked ahead"); p.add_argument("--task-chunk", type=int, help="tasks computed together, to bound memory; all by default")
     p.add_argument("--tasks-per-step", type=int, default=2, help="tasks drawn per outer step, 0 for all"); p.add_argument("--held-out", type=float, default=.05, help="share of each task kept for validation")
     p.add_argument("--ppt", action="store_true", help="pooled pre-training (PPT) instead of Prompt-MAML")
     p = add("tune", cmd_tune); data(p); p.add_argument("--init", metavar="PROMPT", help="prompt file to start from; vocabulary rows without it"); p.add_argument("--out", default="prompt.safetensors", help="prompt file")
@@ -144,10 +146,11 @@ def _parser():
 
 # %% ../nbs/10_cli.ipynb #73e6526c
 def main(argv=None):
-    "The `metapt` command: exit code 0, or 2 with one line for bad input."
+    "The `metapt` command: exit code 0, or one line and 2 for bad input, 3 for a lost process."
     a = _parser().parse_args(argv)
     try: a.run(a)
     except InputError as e: print(f"metapt: {e}", file=sys.stderr); return 2
     except KeyboardInterrupt: print("metapt: stopped; the same command goes on where it left off", file=sys.stderr); return 130
+    except LostProcess as e: print(f"metapt: {e}", file=sys.stderr); return 3
     except BrokenPipeError: return 0
     return 0

@@ -10,18 +10,18 @@ __all__ = ['TRAINERS', 'DemoConfig', 'full_demo', 'smoke_demo', 'pretraining_tex
 # %% ../nbs/09_demo.ipynb #7f9a09fd
 import json, os, platform, sys, time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np, pandas as pd, torch
+import numpy as np, pandas as pd
 
 from .annotate import THRESHOLDS, fit_annotator, open_corpus
 from .backbone import Backbone
 from .cluster import embed_texts, make_tasks, plot_clusters, plot_map, project
 from .data import Dataset, load_dataset, pseudo_label
 from .evaluate import GridConfig, markdown, plot_curves, plot_results, run_grid, summary
-from .files import InputError, atomic, fetch, require
+from .files import atomic, require
 from .maml import MetaConfig, meta_train, split_tasks
 from .prompts import save_prompt
 from .tune import PretrainConfig, TuneConfig, ppt_train
@@ -115,7 +115,8 @@ def demo_prompts(
                 with atomic(out/"curves"/f"{name}-{s}-{kind}.csv") as tmp: getattr(run, kind).to_csv(tmp, index=False)
     import matplotlib.pyplot as plt
     fig, axes = plt.subplots(1, 2, figsize=(9.5, 3), sharey=True, layout="constrained")
-    plot_curves({n: r for (n, s), r in runs.items() if s == config.pretrain_seeds[0]}, axes); axes[0].set_title(f"{config.route} route, {len(text):,} rows, K = {config.k}", fontsize=9)
+    for ax, x in zip(axes, ("seen", "seconds")): plot_curves({n: r for (n, s), r in runs.items() if s == config.pretrain_seeds[0]}, ax, x)
+    axes[1].get_legend().remove(); axes[0].set_title(f"{config.route} route, {len(text):,} rows, K = {config.k}", fontsize=9)
     figure(fig, out/"curves.png"); plt.close(fig); return runs
 
 # %% ../nbs/09_demo.ipynb #0e740615
@@ -165,7 +166,7 @@ def plot_pipeline(
         a.text(0, .9 - i*.11, t, fontsize=8, va="center"); a.text(-.03, .9 - i*.11, text.classes[y], fontsize=8, va="center", ha="right", color=plt.cm.RdYlBu(y/4), weight="bold", path_effects=[_outline()])
     a.set(xlim=(-.28, 1), ylim=(-.05, 1), title=f"1  text: {len(text):,} labelled rows"); a.axis("off")
     plot_map(project(embed_texts(text.texts)), tasks, b); b.set_title(f"2  tasks: {tasks.method}, K = {tasks.k}")
-    s = min(s for _, s in runs); plot_curves({n: r for (n, k), r in runs.items() if k == s}, [c, plt.figure().add_subplot()]); plt.close(); c.set_title("3  prompt: pre-training")
+    s = min(s for _, s in runs); plot_curves({n: r for (n, k), r in runs.items() if k == s}, c); c.set_title("3  prompt: pre-training")
     plot_results(results, d, "macro_f1"); d.set_title("4  table: few-shot macro-F1", pad=26)
     plt.close(fig); return fig
 
@@ -180,15 +181,11 @@ def write_report(
     "Execute the walkthrough on the run in `out` and write `report.html` there."
     import nbformat
     from nbconvert import HTMLExporter
-    from nbconvert.preprocessors import ExecutePreprocessor
+    from nbclient import NotebookClient
     book = Path(__file__).parents[1]/"nbs"/"walkthrough"/"demo.ipynb"
     require(book.exists(), f"{book}: the walkthrough is not there: run from a clone of the project, or without the report (--no-report)")
-    nb = nbformat.read(book, 4); old = os.environ.get("METAPT_RUN")
-    os.environ["METAPT_RUN"] = str(Path(out).resolve())
-    try: ExecutePreprocessor(timeout=600, kernel_name="python3").preprocess(nb, {"metadata": {"path": str(book.parent)}})
-    finally:
-        os.environ.pop("METAPT_RUN")
-        if old: os.environ["METAPT_RUN"] = old
+    nb = nbformat.read(book, 4)
+    NotebookClient(nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(book.parent)}}).execute(env=dict(os.environ, METAPT_RUN=str(Path(out).resolve())))
     html, _ = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True).from_notebook_node(nb)
     with atomic(out/"report.html") as tmp: tmp.write_text(html)
     return out/"report.html"
@@ -263,7 +260,7 @@ def run_sweep(
     plan = [(lr, first) for lr in sweep.tune_lrs] + [(sweep.tune_lrs[0], [n for n in inits if n not in first])] + [(lr, ["FT"]) for lr in sweep.full_lrs]; rows = []
     for lr, names in plan:
         grid = replace(config.grid, n_test=sweep.n_test, tune=replace(config.grid.tune, lr=lr), full=replace(config.grid.full, lr=lr, epochs=config.grid.tune.epochs))
-        res = run_grid(backbone, {n: None if n == "FT" else (lambda s, n=n: inits[n][0]) for n in names}, [rest, load_dataset("alexa")], sweep.seeds, out, grid)
+        res = run_grid(backbone, {n: None if n == "FT" else (lambda s, n=n: inits[n][0]) for n in names}, [rest, load_dataset("alexa")], sweep.seeds, out, grid, [text])
         rows += [dict(init=m, lr=lr, dataset=d, runs=len(g), **g[["accuracy_before", "macro_f1_before", "accuracy", "macro_f1", "steps", "seconds"]].mean(), **(inits[m][1] if m in inits else {}))
                  for (m, d), g in res.groupby(["method", "dataset"], sort=False)]
         with atomic(out/"sweep.csv") as tmp: pd.DataFrame(rows).round(4).to_csv(tmp, index=False)

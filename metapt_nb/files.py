@@ -7,7 +7,7 @@ __all__ = ['ARCHIVES', 'InputError', 'require', 'atomic', 'cache_dir', 'digest',
            'member', 'unpack']
 
 # %% ../nbs/00_files.ipynb #49bf39a3
-import hashlib, io, os, shutil, subprocess, sys, tarfile, tempfile, zipfile
+import hashlib, os, subprocess, sys, tarfile, tempfile, zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache

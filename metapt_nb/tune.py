@@ -8,7 +8,7 @@ __all__ = ['linear_warmup', 'prompt_optimizer', 'TuneConfig', 'Tuned', 'tally', 
 
 # %% ../nbs/06_tune.ipynb #bebb9a54
 import copy, time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np, pandas as pd, torch
