@@ -240,8 +240,8 @@ def plot_map(
     "The projection, coloured by task, each task's number at its median."
     for i in range(tasks.k):
         p = xy[tasks.rows(i)]; style = task_style(i); on = i == chosen
-        ax.scatter(*p.T, s=14 if on else 5 + 2*(i >= 10), alpha=1 if on else .6 if chosen is None else .4, linewidths=.4 if on else 0, edgecolors="k" if on else "none", zorder=3 if on else 1, **style)
-        ax.annotate(str(i), np.median(p, axis=0), ha="center", va="center", fontsize=8, weight="bold", zorder=5 if on else 4,
+        ax.scatter(*p.T, s=22 if on else 9, alpha=1 if on else .75 if chosen is None else .55, linewidths=.4 if on else 0, edgecolors="k" if on else "none", zorder=3 if on else 1, **style)
+        ax.annotate(str(i), np.median(p, axis=0), ha="center", va="center", fontsize=8 if tasks.k <= 15 else 7, weight="bold", zorder=5 if on else 4,
                     bbox=dict(boxstyle="circle,pad=.2", fc="#ffe680" if on else "white", ec="k" if on else style["color"], alpha=.9))
     ax.set(xticks=[], yticks=[], title=f"{tasks.method}, K = {tasks.k}, {len(xy):,} texts")
 
@@ -262,7 +262,7 @@ def plot_mix(
     for i in range(tasks.k): ax.plot(-.025, i, ms=6, transform=ax.get_yaxis_transform(), clip_on=False, **task_style(i))
     ax.set_yticks(range(tasks.k), [f"{i}  {w}" for i, w in enumerate(tasks.top_words)], fontsize=8); ax.tick_params(axis="y", length=0, pad=14)
     if chosen is not None: ax.get_yticklabels()[chosen].set(weight="bold", bbox=dict(boxstyle="round,pad=.15", fc="#ffe680", ec="none"))
-    ax.set(xlabel="texts", ylim=(tasks.k - .4, -.6)); ax.spines[["top", "right"]].set_visible(False)
+    ax.set(ylim=(tasks.k - .4, -.6)); ax.set_xlabel("texts", fontsize=8); ax.tick_params(axis="x", labelsize=8); ax.spines[["top", "right"]].set_visible(False)
     ax.legend(ncols=C, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=8, handlelength=1, columnspacing=1)
 
 # %% ../nbs/02_cluster.ipynb #d2ea1a39
