@@ -68,7 +68,7 @@ def dev_score(
     return (lp.argmax(-1) == batch.labels).double().mean().item(), lp.gather(1, batch.labels[:, None]).double().mean().item()
 
 # %% ../nbs/06_tune.ipynb #19b99f27
-def _fit(loss, score, params, snapshot, n, cfg, desc):
+def _fit(loss, score, params, snapshot, n, cfg, desc, on_epoch=None):
     "The loop of both tunings: epochs of shuffled batches, a dev score after each, the best snapshot kept."
     opt = params; total = cfg.epochs*-(-n//cfg.batch_size); g = torch.Generator().manual_seed(cfg.seed)
     best, kept, bad, step, log, t = score(), snapshot(), 0, 0, [], time.perf_counter()
@@ -80,6 +80,7 @@ def _fit(loss, score, params, snapshot, n, cfg, desc):
             for q in opt.param_groups: q["lr"] = cfg.lr*linear_warmup(step, total, cfg.warmup)
             l = loss(i); opt.zero_grad(); l.backward(); opt.step(); step += 1; losses.append(l.item())
         now = score(); log.append(dict(epoch=epoch, train_loss=float(np.mean(losses)), dev_accuracy=now[0], dev_loss=-now[1]))
+        if on_epoch: on_epoch(log[-1])
         bar.set_postfix(dev=f"{now[0]:.3f}")
         if now > best: best, kept, bad = now, snapshot(), 0
         else: bad += 1
@@ -93,12 +94,13 @@ def tune_prompt(
     train: Batch,
     dev: Batch,           # early stopping; also scored before the first step, so tuning cannot lose on dev
     config: TuneConfig = TuneConfig(),
+    on_epoch=None,        # called with the row of the log after each epoch; may raise to stop
 ) -> Tuned:
     "Prompt tuning (PT), and the second phase of PPT and MetaPT: only the prompt moves (§3.2)."
     require(len(train) > 0 and len(dev) > 0, "train and dev need at least one example each")
     s = backbone.scale; U, opt = prompt_optimizer(prompt, s, config.weight_decay)
     kept, log, steps, secs = _fit(lambda i: backbone.loss(U*s, train[i]).mean(), lambda: dev_score(backbone, U.detach()*s, dev),
-                                  opt, lambda: (U.detach()*s).clone(), len(train), config, "tuning")
+                                  opt, lambda: (U.detach()*s).clone(), len(train), config, "tuning", on_epoch)
     return Tuned(kept, log, steps, secs)
 
 # %% ../nbs/06_tune.ipynb #4d62cc5b
