@@ -58,11 +58,12 @@ def project_folder() -> Path:
 def control(
     name: str,  # its class is `mp-` and this
     widget,     # an ipywidget with a description
+    typed: bool = False, # heard at each key, not when it is left
 ):
     "The widget, ready to stand in a view."
     require(bool(getattr(widget, "description", "").strip()), f"control '{name}': has no label: pass description=…")
     widget.add_class(f"mp-{name}")
-    if hasattr(widget, "continuous_update"): widget.continuous_update = False
+    if hasattr(widget, "continuous_update"): widget.continuous_update = typed
     if not isinstance(widget, W.Button): widget.style.description_width = "92px"; widget.layout.width = widget.layout.width or "300px"
     widget.layout.max_width = "98%"
     return widget
@@ -120,12 +121,13 @@ class View:
         controls: dict,  # name -> widget
         extra=(),        # further rows of widgets below the controls
         pictures: int = 2,
+        typed=(),        # names of controls checked at each key by `typed`, and drawn when the keys rest
     ):
-        self.draw, self.controls = draw, {n: control(n, w) for n, w in controls.items()}
+        self.draw, self.controls, self.timer = draw, {n: control(n, w, n in typed) for n, w in controls.items()}, None
         self.pictures = [W.HTML(layout=W.Layout(max_width="100%")) for _ in range(pictures)]
         self.message, self.summary = W.HTML().add_class("mp-message"), W.HTML(layout=W.Layout(max_width="100%")).add_class("mp-summary")
         self.box = W.VBox([row(*self.controls.values()), *extra, self.message, row(*self.pictures, align_items="flex-start"), self.summary], layout=W.Layout(max_width="100%", overflow="hidden")).add_class("mp-view").add_class(f"mp-view-{name}")
-        for w in self.controls.values(): w.observe(self.refresh, "value")
+        for n, w in self.controls.items(): w.observe(self._typed if n in typed else self.refresh, "value")
 
     def values(self) -> dict:
         "The controls' values by name."
@@ -152,5 +154,16 @@ class View:
     def refresh(self, change=None):
         "Draw what the controls say."
         with self.guarded(): self.show(self.draw(**self.values())); self.say("")
+
+    def _typed(self, change):
+        if self.timer: self.timer.cancel()
+        self.timer = threading.Timer(.6, self.refresh); self.timer.daemon = True
+        with self.guarded(): self.say(""); self.typed(); self.timer.start()
+
+    def typed(self): "Check what is being typed; `InputError` is shown at once."
+
+    def settled(self):
+        "Wait until typed input is drawn."
+        if self.timer and self.timer.is_alive(): self.timer.join()
 
     def _ipython_display_(self): display(self.box); display(NAME_SLIDERS)
