@@ -153,6 +153,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                    'metapt_nb.explore.Explorer._bound_chosen': ( 'explore.html#explorer._bound_chosen',
                                                                                  'metapt_nb/explore.py'),
                                    'metapt_nb.explore.Explorer._fill': ('explore.html#explorer._fill', 'metapt_nb/explore.py'),
+                                   'metapt_nb.explore.Explorer._next': ('explore.html#explorer._next', 'metapt_nb/explore.py'),
                                    'metapt_nb.explore.Explorer._progress': ('explore.html#explorer._progress', 'metapt_nb/explore.py'),
                                    'metapt_nb.explore.Explorer._report': ('explore.html#explorer._report', 'metapt_nb/explore.py'),
                                    'metapt_nb.explore.Explorer.job': ('explore.html#explorer.job', 'metapt_nb/explore.py'),

@@ -140,7 +140,7 @@ class Worker:
         except subprocess.TimeoutExpired: child.kill(); child.wait()
 
 # %% ../nbs/12_explore.ipynb #e45edb37
-STEPS = dict(embedding="Embedding the texts", projection="Projecting to two dimensions (UMAP needs half a minute the first time)", clusters="Clustering")
+STEPS = dict(embedding="Embedding the texts", projection="Projecting (UMAP: half a minute at first)", clusters="Clustering")
 
 class Explorer(View):
     "The cluster explorer."
@@ -152,13 +152,14 @@ class Explorer(View):
         options = dict(method=[(METHOD_NAMES[m], m) for m in METHODS], how=[("t-SNE", "tsne"), ("UMAP", "umap")])
         super().__init__("explore", look, dict(dataset=W.Dropdown(options=list(datasets), description="data set"), n=W.SelectionSlider(options=[(f"{s:,}", s) for s in sizes], value=n, description="texts"),
             method=W.Dropdown(options=options["method"], description="method"), k=W.IntSlider(10, 2, 30, description="K"),
-            how=W.Dropdown(options=options["how"], description="projection"), seed=W.BoundedIntText(0, min=0, max=999, description="seed"), chosen=W.IntSlider(0, 0, 9, description="cluster")), extra=[self._progress()])
-        self.worker, self.lock, self.busy, self.cancelled, self.thread = Worker(), threading.Lock(), False, False, None
+            how=W.Dropdown(options=options["how"], description="projection"), seed=W.BoundedIntText(0, min=0, max=999, description="seed"), chosen=W.IntSlider(0, 0, 9, description="cluster")))
+        self.box.children[0].children += (self._progress(),)
+        self.worker, self.lock, self.making, self.cancelled, self.thread = Worker(), threading.Lock(), None, False, None
         self.worker.start(); self.refresh()
 
     def _progress(self):
-        self.bar, self.step = W.FloatProgress(layout=W.Layout(width="220px", max_width="50%")), W.HTML().add_class("mp-step")
-        self.progress = row(button("stop", "Stop", self.stop, "warning"), self.bar, self.step, display="none").add_class("mp-progress"); return self.progress
+        self.bar, self.step = W.FloatProgress(layout=W.Layout(width="130px", max_width="30%")), W.HTML().add_class("mp-step")
+        self.progress = row(button("stop", "Stop", self.stop, "warning"), self.bar, self.step, visibility="hidden").add_class("mp-progress"); return self.progress
 
     def job(self): return {n: v for n, v in self.values().items() if n != "chosen"}
 
@@ -166,10 +167,12 @@ class Explorer(View):
         "Draw, or start making what is missing."
         with self.guarded():
             self._bound_chosen(); todo = missing(**self.job())
-            with self.lock: start, self.cancelled = bool(todo) and not self.busy, False; self.busy |= start
+            with self.lock:
+                self.cancelled = False; start = todo and self.making is None; other = self.making not in (None, self.job())
+                if start: self.making = self.job()
+            if other: self.worker.stop() # what is being made is no longer wanted
             if not todo: super().refresh()
             elif start: self.thread = threading.Thread(target=self._fill, daemon=True); self.thread.start()
-            if self.busy and not start: self.worker.stop() # another job is on its way, and no longer wanted
 
     def _bound_chosen(self):
         c = self.controls["chosen"]; c.unobserve(self.refresh, "value")
@@ -179,12 +182,15 @@ class Explorer(View):
         "In a thread: make what is missing until what is wanted can be drawn."
         try:
             with self.guarded():
-                while not self.cancelled and missing(**(job := self.job())):
-                    self.progress.layout.display = "flex"; self.say("")
-                    self.worker.run(job, self._report)
+                while self._next(): self.progress.layout.visibility = "visible"; self.say(""); self.worker.run(self.making, self._report)
                 if self.cancelled: self.say("Stopped. The picture still shows the last choices that were finished; move a control to go on.")
                 else: super().refresh()
-        finally: self.progress.layout.display = "none"; self.busy = False
+        finally: self.making = None; self.progress.layout.visibility = "hidden"
+
+    def _next(self):
+        "Set what is to be made now, or None; under the lock, so that no change is missed in between."
+        with self.lock: job = self.job(); self.making = job if not self.cancelled and missing(**job) else None
+        return self.making
 
     def _report(self, step, done, of):
         self.bar.value = done/of; self.step.value = html.escape(f"{STEPS[step]}" + (f": {done:,} of {of:,}" if of > 1 else " …"))

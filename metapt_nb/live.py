@@ -186,7 +186,7 @@ def live_look(
 ) -> Shown:
     "What a run looks like now."
     p, c = run.plan, run.plan.config; val = pd.DataFrame(run.validation); per = 2*c.m*c.tasks_per_step
-    head = para(f"{run.steps} steps, {run.seen:,} of {c.samples:,} labelled samples. A step looks at {c.tasks_per_step} of {p.tasks.k} tasks, {c.m} support and {c.m} query samples each: about {-(-c.samples//per)} steps in all.", STATES[run.state])
+    head = para(f"{run.steps} steps, {run.seen:,} of {c.samples:,} labelled samples; α = {c.inner_lr:g}, β = {c.lr:g}, {c.order} order, seed {c.seed}. A step looks at {c.tasks_per_step} of {p.tasks.k} tasks, {c.m} support and {c.m} query samples each: about {-(-c.samples//per)} steps in all.", STATES[run.state])
     rows = val[["seen", "accuracy_before", "accuracy", "loss"]].round(3).values.tolist() if len(val) else []
     return Shown(plot_training(run), head + (table(["samples seen", "held-out accuracy", "after one inner step", "loss after it"], [[int(r[0]), *r[1:]] for r in rows[-4:]]) if rows else "")
                  + folded("The tasks", table(["task", "words", "texts"], [[i, w, s] for i, (w, s) in enumerate(zip(p.tasks.top_words, p.tasks.sizes))])))

@@ -173,7 +173,7 @@ def play_look(
     one = backbone.encode([text], None, [w for w, _ in words.values()], max_length=64)
     probs = {l: backbone.probs(s.now, one)[0].tolist() for l, s in sides.items()}; best = {l: samples.classes[int(np.argmax(p))] for l, p in probs.items()}
     counts = ", ".join(f"{sum(np.array(samples.labels) == i)} {c}" for i, c in enumerate(samples.classes))
-    head = para(f"{counts}; {len(samples.train)} to learn from, {len(samples.dev)} to check on. Label words: {', '.join(f'{c} → {w} ({p})' for c, (w, p) in words.items())}. {note}", f"{len(samples.texts)} sentences:")
+    head = para(f"{counts}; {len(samples.train)} to learn from, {len(samples.dev)} to check on. Label words: {', '.join(f'{c} → {w} ({p})' for c, (w, p) in words.items())}. Tuning: {title}. {note}", f"{len(samples.texts)} sentences:")
     said = para("; ".join(f"{l} ({s.name}{', tuned' if s.prompt is not None else ', not tuned'}) says {best[l]}, {max(probs[l]):.2f}" for l, s in sides.items()) + ".", "The text:")
     near = {l: nearest_tokens(s.now, backbone) for l, s in sides.items()}; show = lambda r: " ".join(f"{t} {c:.2f}" for t, c in r)
     rows = [[i, *(show(near[l][i]) if i < len(near[l]) else "" for l in sides)] for i in range(max(map(len, near.values())))]

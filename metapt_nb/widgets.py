@@ -126,8 +126,9 @@ class View:
         pictures: int = 2,
         typed=(),        # names of controls checked at each key by `typed`, and drawn when the keys rest
     ):
-        self.draw, self.controls, self.timer = draw, {n: control(n, w, n in typed) for n, w in controls.items()}, None
-        self.pictures = [W.HTML(layout=W.Layout(max_width="100%")) for _ in range(pictures)]
+        self.draw, self.controls, self.timer, self.drawing = draw, {n: control(n, w, n in typed) for n, w in controls.items()}, None, threading.RLock()
+        place = dict(flex="1 1 400px", min_width="0", max_width="560px") if pictures > 1 else dict(max_width="100%")
+        self.pictures = [W.HTML(layout=W.Layout(**place)) for _ in range(pictures)] # side by side where there is room
         self.message, self.summary = W.HTML().add_class("mp-message"), W.HTML(layout=W.Layout(max_width="100%")).add_class("mp-summary")
         self.box = W.VBox([row(*self.controls.values()), *extra, self.message, row(*self.pictures, align_items="flex-start"), self.summary], layout=W.Layout(max_width="100%", overflow="hidden")).add_class("mp-view").add_class(f"mp-view-{name}")
         for n, w in self.controls.items(): w.observe(self._typed if n in typed else self.refresh, "value")
@@ -155,8 +156,8 @@ class View:
         self.summary.value = shown.summary
 
     def refresh(self, change=None):
-        "Draw what the controls say."
-        with self.guarded(): self.show(self.draw(**self.values())); self.say("")
+        "Draw what the controls say, one thread at a time, so that the last change is drawn last."
+        with self.drawing, self.guarded(): self.show(self.draw(**self.values())); self.say("")
 
     def _typed(self, change):
         if self.timer: self.timer.cancel()

@@ -69,7 +69,7 @@ return [...document.querySelectorAll('.mp-view *')].filter(e => e.offsetParent &
 ERRORS = """
 const cells = [...jupyterapp.shell.currentWidget.content.widgets];
 const bad = cells.flatMap(c => { const o = c.model.outputs; return o ? [...Array(o.length).keys()].map(i => o.get(i).toJSON()) : [] }).filter(o => o.output_type == 'error' || o.name == 'stderr').map(o => (o.ename || 'stderr') + ': ' + (o.evalue || o.text));
-return bad.concat([...document.querySelectorAll('.mp-broken, .jupyter-widgets-error-widget')].map(e => e.textContent.trim()));
+return bad.concat(window.kernelErrors || [], [...document.querySelectorAll('.mp-broken, .jupyter-widgets-error-widget')].map(e => e.textContent.trim()));
 """
 
 
@@ -84,7 +84,7 @@ class Page:
 
     def run_all(self):
         "Run all cells once the kernel answers."
-        return self.browser.execute_async_script("const done = arguments[0]; (async () => { const w = jupyterapp.shell.currentWidget; await w.sessionContext.ready; await w.sessionContext.session.kernel.info; jupyterapp.shell.collapseLeft(); done(await jupyterapp.commands.execute('notebook:run-all-cells')) })()")
+        return self.browser.execute_async_script("const done = arguments[0]; (async () => { const w = jupyterapp.shell.currentWidget; await w.sessionContext.ready; await w.sessionContext.session.kernel.info; jupyterapp.shell.collapseLeft(); window.kernelErrors = []; w.sessionContext.session.kernel.iopubMessage.connect((_, m) => { const c = m.content; if (m.header.msg_type == 'error' || (c.name == 'stderr' && /Traceback|Exception/.test(c.text))) kernelErrors.push((c.text || c.ename + ': ' + c.evalue).trim().slice(-300)) }); done(await jupyterapp.commands.execute('notebook:run-all-cells')) })()")
 
     def until(self, what, name, seconds=90):
         "Wait for `what()` to be true."
@@ -97,11 +97,11 @@ class Page:
             raise AssertionError(f"{self.notebook}: waited {seconds} s for {name}; errors: {self.errors()}; message: {self.message()}") from e
 
     def errors(self):
-        "Error outputs, broken callbacks, widgets without a view, tracebacks in the server's log."
-        with open(self.log) as f: f.seek(self.since); logged = [l.strip() for l in f if "Traceback" in l or "Exception in comm_msg" in l]
+        "Error outputs, what the kernel says of exceptions in callbacks, broken views, widgets without a view, tracebacks in the server's log."
+        with open(self.log) as f: f.seek(self.since); logged = [l.strip() for l in f if "Traceback" in l]
         return self.js(ERRORS) + logged
 
-    def check(self): assert self.errors() == [], self.notebook
+    def check(self): found = self.errors(); assert found == [], f"{self.notebook}: {found}"
 
     def message(self): return self.js("return [...document.querySelectorAll('.mp-message')].map(e => e.textContent).join(' ')").strip()
     def summary(self): return self.js("return [...document.querySelectorAll('.mp-summary')].map(e => e.textContent).join(' ')").strip()
@@ -117,11 +117,16 @@ class Page:
         assert self.js("return document.activeElement === arguments[0]", e), f"{name} does not take the focus"
         for k in keys: ActionChains(self.browser).send_keys(k).perform()
 
-    def move(self, name, *keys, pictures=True, seconds=90):
+    def move(self, name, *keys, seconds=90):
         "Press keys on a control: a picture and the summary change, and nothing breaks."
         before, said = self.pictures(), self.summary(); self.key(name, *keys)
-        self.until(lambda: (not pictures or (len(self.pictures()) == len(before) and self.pictures() != before)) and self.summary() != said, f"picture and summary to follow '{name}'", seconds)
-        assert self.message() == ""; self.check()
+        self.until(lambda: len(self.pictures()) == len(before) and self.pictures() != before and self.summary() != said, f"picture and summary to follow '{name}'", seconds)
+        self.settle(); assert self.message() == ""; self.check()
+
+    def settle(self):
+        "Wait until the kernel is idle and the pictures rest."
+        last = None
+        while (now := (self.pictures(), self.js("return jupyterapp.shell.currentWidget.sessionContext.session.kernel.status"))) != last or now[1] != "idle": last = now; time.sleep(.5)
 
     def enabled(self, name): return self.find(name).is_enabled()
     def press(self, name): self.until(lambda: self.enabled(name), f"button '{name}' to be ready"); self.key(name, Keys.ENTER)
