@@ -135,7 +135,7 @@ class Page:
         "Replace the text of a control, then leave it."
         self.key(name); ActionChains(self.browser).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).perform()
         if len(text) < 300 and "\n" not in text: ActionChains(self.browser).send_keys(text or Keys.DELETE).perform()
-        else: self.browser.execute_cdp_cmd("Input.insertText", dict(text=text)) # what pasting does
+        else: self.js("const e = arguments[0]; e.value = arguments[1]; e.dispatchEvent(new Event('input', {bubbles: true})); e.dispatchEvent(new Event('change', {bubbles: true}))", self.find(name), text) # what pasting does
         if leave: ActionChains(self.browser).send_keys(leave).perform()
 
     def tab_order(self):

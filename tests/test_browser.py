@@ -69,7 +69,7 @@ def test_live(lab, project):
     with opened(lab, "nbs/walkthrough/live.ipynb", 2) as page:
         for name, key in dict(k=Keys.ARROW_LEFT, tasks_per_step=Keys.ARROW_LEFT, alpha=Keys.ARROW_LEFT, beta=Keys.ARROW_RIGHT, samples=Keys.ARROW_LEFT, seed=Keys.ARROW_UP, order=Keys.ARROW_DOWN).items(): page.move(name, key)
         page.key("tasks_per_step", *[Keys.ARROW_RIGHT]*9); page.until(lambda: "lower the tasks per step" in page.message(), "the message"); page.move("tasks_per_step", *[Keys.ARROW_LEFT]*7)
-        before = page.pictures(); page.press("start"); page.until(lambda: page.pictures() != before and "Running" in page.summary(), "the first step"); assert not page.enabled("k")
+        before = page.pictures(); page.press("start"); page.until(lambda: page.pictures() != before and "Running" in page.summary(), "the first step"); assert not page.enabled("order")
         page.press("pause"); page.until(lambda: "Paused" in page.summary(), "the pause", 20); paused = page.summary(); page.press("resume")
         page.until(lambda: "Running" in page.summary(), "the next step"); page.press("stop"); page.until(lambda: "Stopped" in page.summary(), "the end", 20); assert page.summary() != paused; page.check()
         page.press("save"); page.until(lambda: "Saved the prompt" in page.message(), "the message"); assert (project/"runs"/"live"/"prompts"/"MetaPT-live.safetensors").exists()
