@@ -158,7 +158,7 @@ class Explorer(View):
         self.worker.start(); self.refresh()
 
     def _progress(self):
-        self.bar, self.step = W.FloatProgress(layout=W.Layout(width="130px", max_width="30%")), W.HTML().add_class("mp-step")
+        self.bar, self.step = W.FloatProgress(max=1, layout=W.Layout(width="130px", max_width="30%")), W.HTML().add_class("mp-step")
         self.progress = row(button("stop", "Stop", self.stop, "warning"), self.bar, self.step, visibility="hidden").add_class("mp-progress"); return self.progress
 
     def job(self): return {n: v for n, v in self.values().items() if n != "chosen"}

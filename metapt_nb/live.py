@@ -153,7 +153,7 @@ def plot_training(
     curve(axes[0], "support_loss", "support, before the inner step", "#ffa90e"); curve(axes[0], "query_loss", "query, after it", "#3f90da"); curve(axes[2], "inner_step", "‖αg‖/‖P‖", "#832db6")
     for name, label, style in (("accuracy", "after one inner step", "o-"), ("accuracy_before", "as it stands", "s--")): axes[1].plot(val.get("seen", []), val.get(name, []), style, ms=3, color="#3f90da" if style == "o-" else "#717581", label=label)
     for ax, y in zip(axes, ("loss, nats", "held-out accuracy", "inner step")): ax.set_ylabel(y, fontsize=8); ax.legend(frameon=False, fontsize=8, loc="best")
-    axes[2].set_xlabel("labelled samples seen", fontsize=8); axes[2].set_xlim(0, c.samples)
+    axes[2].set_xlabel("labelled samples seen", fontsize=8); axes[2].set_xlim(0, 1.02*max(c.samples, run.seen))
     return (png(fig), _curve_words(log, val, c)), _heat(run)
 
 def _curve_words(log, val, c):
@@ -169,12 +169,12 @@ def mean_agreement(A: np.ndarray) -> float:
 
 def _heat(run):
     "K × K cosines, the diagonal left out."
-    A, tasks = run.agreement, run.plan.tasks; k = tasks.k; fig, ax = panel(5.4, 5.4)
+    A, tasks = run.agreement, run.plan.tasks; k = tasks.k; fig, ax = panel(5.4, 4.9)
     shown = np.full((k, k), np.nan) if A is None else np.where(np.eye(k, dtype=bool), np.nan, A)
     im = ax.imshow(shown, cmap="RdBu", norm=TwoSlopeNorm(0, -1, 1)); ax.set_facecolor("#e8e8e8"); ax.spines[:].set_visible(False)
     for i, j in np.argwhere(np.isfinite(shown)): ax.text(j, i, f"{shown[i, j]:.2f}", ha="center", va="center", fontsize=8 if k <= 8 else 6.5, color="w" if abs(shown[i, j]) > .6 else "k")
     ax.set_xticks(range(k)); ax.set_yticks(range(k), [f"{' '.join(w.split()[:2])}  {i}" for i, w in enumerate(tasks.top_words)]); ax.tick_params(length=0, labelsize=8)
-    fig.colorbar(im, ax=ax, shrink=.55, label="cosine").ax.tick_params(labelsize=8)
+    bar = fig.colorbar(im, ax=ax, shrink=.6); bar.ax.tick_params(labelsize=8); bar.set_label("cosine", fontsize=8)
     when = "press Start to fill it" if A is None else f"after {run.agreement_at:,} samples; mean {mean_agreement(A):+.2f}"
     ax.set_title(f"Do the {k} tasks' gradients agree? {when}", fontsize=9)
     return png(fig), f"Grid of {k} by {k} tasks, not filled yet." if A is None else f"Cosines between the gradients of {k} tasks after {run.agreement_at:,} samples: mean {mean_agreement(A):+.2f}, from {np.nanmin(shown):+.2f} to {np.nanmax(shown):+.2f}."
@@ -206,9 +206,9 @@ class Live(View):
         pick = lambda values, at, name: W.SelectionSlider(options=[(f"{v:g}" if v < 1000 else f"{v:,}", v) for v in values], value=at, description=name)
         self.buttons = dict(start=button("start", "Start", self.start, "success"), pause=button("pause", "Pause", lambda: self.training.pause()), resume=button("resume", "Resume", lambda: self.training.resume()),
                             stop=button("stop", "Stop", lambda: self.training.stop(), "warning"), over=button("over", "Start over", self.start_over, tooltip="Forget this run's checkpoint and begin anew"), save=button("save", "Save", self.save))
-        self.file = control("file", W.Text("MetaPT-live", description="save as")); self.bar = W.FloatProgress(description="samples", layout=W.Layout(width="300px", max_width="98%"))
+        self.file = control("file", W.Text("MetaPT-live", description="save as")); self.bar = W.FloatProgress(max=1, description="samples", layout=W.Layout(width="300px", max_width="98%"))
         super().__init__("live", None, dict(k=W.IntSlider(5, 2, 10, description="K"), tasks_per_step=W.IntSlider(2, 1, 10, description="tasks/step"), alpha=pick((0., .3, 1., 3.), 1., "inner step α"), beta=pick((.01, .03, .1), .03, "outer step β"),
-            order=W.Dropdown(options=["second", "first"], description="order"), samples=pick(budgets, samples, "samples"), seed=W.BoundedIntText(0, min=0, max=999, description="seed")), extra=[row(*self.buttons.values(), self.bar), row(self.file)])
+            order=W.Dropdown(options=["second", "first"], description="order"), samples=pick(budgets, samples, "samples"), seed=W.BoundedIntText(0, min=0, max=999, description="seed")), extra=[row(*self.buttons.values(), self.file, self.bar)])
         self.refresh()
 
     def refresh(self, change=None):
@@ -216,7 +216,7 @@ class Live(View):
         with self.guarded(): self.training = Training(make_plan(self.backbone, **self.fixed, **self.values()), self._changed); self.say(""); self._paint()
 
     def _paint(self):
-        t = time.perf_counter(); run = self.training; self.bar.value = run.seen/run.plan.config.samples; idle = run.state not in ("running", "paused")
+        t = time.perf_counter(); run = self.training; self.bar.value = min(1., run.seen/run.plan.config.samples); idle = run.state not in ("running", "paused")
         for w in self.controls.values(): w.disabled = not idle
         able = dict(start=run.state in ("ready", "stopped"), pause=run.state == "running", resume=run.state == "paused", stop=not idle, over=run.state in ("stopped", "finished"), save=run.steps > 0 and run.state != "running")
         for n, b in self.buttons.items(): b.disabled = not able[n]
@@ -242,4 +242,4 @@ class Live(View):
             name, run = self.file.value.strip(), self.training; require(name and Path(name).name == name, f"save as '{name}': give a name without folders")
             p = run.plan; path = project_folder()/"runs"/"live"/"prompts"/f"{Path(name).stem}.safetensors"
             save_prompt(path, run.prompt, self.backbone, p.batch, method="MetaPT", data=p.data, k=p.tasks.k, budget=run.seen, steps=run.steps, seed=p.config.seed, state=run.state, config=asdict(p.config))
-            self.say(f"Saved the prompt after {run.seen:,} samples ({run.state}) as {path}")
+            self.say(f"Saved the prompt after {run.seen:,} samples ({run.state}) as {path.relative_to(project_folder())}")

@@ -140,7 +140,7 @@ def plot_tuning(
         axes[0].plot(log.epoch, log.train_loss, "-o", ms=3, color=c, label=f"{letter}: {side.name}"); axes[0].plot(log.epoch, log.dev_loss, "--", color=c)
         axes[1].plot(log.epoch, log.dev_accuracy + shift, "-o", ms=3, color=c)
     axes[0].set_ylabel("loss, nats (dashed: check)", fontsize=8); axes[0].legend(frameon=False, fontsize=8)
-    axes[1].set(xlim=(-.3, epochs + .3), ylim=(-.05, 1.05)); axes[1].set_ylabel("accuracy on the check sentences", fontsize=8); axes[1].set_xlabel("epoch", fontsize=8)
+    axes[1].set(xlim=(-.3, epochs + .3), ylim=(-.05, 1.05)); axes[1].set_ylabel("accuracy on the check sentences", fontsize=8); axes[1].set_xlabel("epoch", fontsize=8); axes[1].xaxis.get_major_locator().set_params(integer=True)
     told = [f"{l} ({s.name}): " + (f"check loss {s.log[0]['dev_loss']:.2f} to {s.log[-1]['dev_loss']:.2f} nats, accuracy {s.log[0]['dev_accuracy']:.2f} to {s.log[-1]['dev_accuracy']:.2f} in {s.log[-1]['epoch']} epochs" if s.log else "not tuned yet") for l, s in sides.items()]
     return png(fig), f"Tuning curves, {title}. {'; '.join(told)}."
 
@@ -196,7 +196,7 @@ class Playground(View):
         super().__init__("playground", None, dict(samples=wide(W.Textarea(EXAMPLE, description="samples"), height="190px"), words=wide(W.Text("bad, good", description="label words")),
             a=W.Dropdown(options=names, value=first("MetaPT", first("PPT", "vocabulary")), description="A starts from"), b=W.Dropdown(options=names, value="vocabulary" if first("MetaPT", first("PPT", "")) else "random", description="B starts from"),
             epochs=W.IntSlider(8, 1, 30, description="epochs"), rate=W.SelectionSlider(options=[.003, .01, .03, .1], value=.03, description="rate"), seed=W.BoundedIntText(0, min=0, max=999, description="seed"),
-            text=wide(W.Text("The bread was stale and the bill was wrong.", description="try a text"))), extra=[row(*self.buttons.values()), row(self.file)], typed=("words",))
+            text=wide(W.Text("The bread was stale and the bill was wrong.", description="try a text"))), extra=[row(*self.buttons.values(), self.file)], typed=("words",))
         self._able(); self.refresh()
 
     def _task(self):
@@ -262,7 +262,7 @@ class Playground(View):
             s, words, batch = self._task(); v = self.values(); name = self.file.value.strip(); require(name and Path(name).name == name, f"file '{name}': give a name without folders")
             side = self._sides()[letter]; path = self.runs/"playground"/"prompts"/f"{name.removesuffix('.safetensors')}.safetensors"
             save_prompt(path, side.now, self.backbone, batch, method=f"{'PT from ' if side.prompt is not None else ''}{side.name}", classes=list(s.classes), n_train=len(s.train), seed=v["seed"], epochs=v["epochs"], lr=v["rate"], tuned=side.prompt is not None)
-            self.say(f"Saved {letter} as {path}")
+            self.say(f"Saved {letter} as {path.relative_to(self.runs.parent)}")
 
     def load(self):
         "Read a saved prompt and let A start from it, under its own label words."
@@ -272,4 +272,4 @@ class Playground(View):
             s = parse_samples(self.controls["samples"].value); require(len(card["words"]) == len(s.classes), f"{path}: made for {len(card['words'])} label words ({', '.join(card['words'])}), the samples have {len(s.classes)} classes: change the samples first")
             key = f"file {path.stem}"; self.prompts[key] = path; self.tuned = {k: v for k, v in self.tuned.items() if k[0] != key}
             for d in ("a", "b"): c = self.controls[d]; c.unobserve(self.refresh, "value"); at = c.value; c.options = [*PLAIN, *self.prompts]; c.value = key if d == "a" else at; c.observe(self.refresh, "value")
-            self.controls["words"].value = ", ".join(card["words"]); self._paint(); self.say(f"Loaded {path}: A starts from it.")
+            self.controls["words"].value = ", ".join(card["words"]); self._paint(); self.say(f"Loaded {path.name}: A starts from it.")

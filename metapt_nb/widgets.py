@@ -129,7 +129,7 @@ class View:
         self.draw, self.controls, self.timer, self.drawing = draw, {n: control(n, w, n in typed) for n, w in controls.items()}, None, threading.RLock()
         place = dict(flex="1 1 400px", min_width="0", max_width="560px") if pictures > 1 else dict(max_width="100%")
         self.pictures = [W.HTML(layout=W.Layout(**place)) for _ in range(pictures)] # side by side where there is room
-        self.message, self.summary = W.HTML().add_class("mp-message"), W.HTML(layout=W.Layout(max_width="100%")).add_class("mp-summary")
+        self.message, self.summary = W.HTML(layout=W.Layout(max_width="100%")).add_class("mp-message"), W.HTML(layout=W.Layout(max_width="100%")).add_class("mp-summary")
         self.box = W.VBox([row(*self.controls.values()), *extra, self.message, row(*self.pictures, align_items="flex-start"), self.summary], layout=W.Layout(max_width="100%", overflow="hidden")).add_class("mp-view").add_class(f"mp-view-{name}")
         for n, w in self.controls.items(): w.observe(self._typed if n in typed else self.refresh, "value")
 
@@ -141,7 +141,7 @@ class View:
         "Put one line beside the controls; an empty one clears it."
         colour = "var(--jp-error-color1)" if broken else "inherit"
         kind = "mp-broken" if broken else "mp-said"
-        self.message.value = f"<div class='{kind}' role='alert' style='border-left:3px solid var(--jp-{'error' if broken else 'warn'}-color1);padding:2px 8px;margin:4px 0;color:{colour};line-height:1.4;white-space:normal'>{html.escape(text)}</div>" if text else ""
+        self.message.value = f"<div class='{kind}' role='alert' style='border-left:3px solid var(--jp-{'error' if broken else 'warn'}-color1);padding:2px 8px;margin:4px 0;color:{colour};line-height:1.4;white-space:normal;overflow-wrap:anywhere'>{html.escape(text)}</div>" if text else ""
 
     @contextmanager
     def guarded(self):

@@ -41,7 +41,7 @@ def jupyterlab(folder, **env):
 
 
 @contextmanager
-def chromium(width=1180, height=1400):
+def chromium(width=1180, height=1250):
     "A fresh, headless chromium."
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     assert binary and driver, "chromium and chromedriver are missing: run 'make test-browser' as root, or have the Debian packages chromium and chromium-driver installed"
