@@ -179,14 +179,15 @@ def _heat(run):
     ax.set_title(f"Do the {k} tasks' gradients agree? {when}", fontsize=9)
     return png(fig), f"Grid of {k} by {k} tasks, not filled yet." if A is None else f"Cosines between the gradients of {k} tasks after {run.agreement_at:,} samples: mean {mean_agreement(A):+.2f}, from {np.nanmin(shown):+.2f} to {np.nanmax(shown):+.2f}."
 
-STATES = dict(ready="Ready.", running="Running.", paused="Paused: Resume goes on, Stop keeps the prompt so far.", stopped="Stopped: the prompt so far is kept. Save writes it, Start goes on.", finished="Finished: the prompt is the one of the best held-out score. Save writes it.", failed="Failed.")
+STATES = dict(ready="Ready.", known="Ready: this very run was begun before. Start goes on where it was, Start over forgets it.", running="Running.", paused="Paused: Resume goes on, Stop keeps the prompt so far.", stopped="Stopped: the prompt so far is kept. Save writes it, Start goes on.", finished="Finished: the prompt is the one of the best held-out score. Save writes it.", failed="Failed.")
 
 def live_look(
     run: Training,
 ) -> Shown:
     "What a run looks like now."
     p, c = run.plan, run.plan.config; val = pd.DataFrame(run.validation); per = 2*c.m*c.tasks_per_step
-    head = para(f"{run.steps} steps, {run.seen:,} of {c.samples:,} labelled samples; α = {c.inner_lr:g}, β = {c.lr:g}, {c.order} order, seed {c.seed}. A step looks at {c.tasks_per_step} of {p.tasks.k} tasks, {c.m} support and {c.m} query samples each: about {-(-c.samples//per)} steps in all.", STATES[run.state])
+    state = STATES["known" if run.state == "ready" and p.checkpoint.exists() else run.state]
+    head = para(f"{run.steps} steps, {run.seen:,} of {c.samples:,} labelled samples; α = {c.inner_lr:g}, β = {c.lr:g}, {c.order} order, seed {c.seed}. A step looks at {c.tasks_per_step} of {p.tasks.k} tasks, {c.m} support and {c.m} query samples each: about {-(-c.samples//per)} steps in all.", state)
     rows = val[["seen", "accuracy_before", "accuracy", "loss"]].round(3).values.tolist() if len(val) else []
     return Shown(plot_training(run), head + (table(["samples seen", "held-out accuracy", "after one inner step", "loss after it"], [[int(r[0]), *r[1:]] for r in rows[-4:]]) if rows else "")
                  + folded("The tasks", table(["task", "words", "texts"], [[i, w, s] for i, (w, s) in enumerate(zip(p.tasks.top_words, p.tasks.sizes))])))
@@ -218,7 +219,7 @@ class Live(View):
     def _paint(self):
         t = time.perf_counter(); run = self.training; self.bar.value = min(1., run.seen/run.plan.config.samples); idle = run.state not in ("running", "paused")
         for w in self.controls.values(): w.disabled = not idle
-        able = dict(start=run.state in ("ready", "stopped"), pause=run.state == "running", resume=run.state == "paused", stop=not idle, over=run.state in ("stopped", "finished"), save=run.steps > 0 and run.state != "running")
+        able = dict(start=run.state in ("ready", "stopped"), pause=run.state == "running", resume=run.state == "paused", stop=not idle, over=idle and run.plan.checkpoint.exists(), save=run.steps > 0 and run.state != "running")
         for n, b in self.buttons.items(): b.disabled = not able[n]
         self.show(live_look(run)); self.last = time.perf_counter(); self.pause_for = max(1., 4*(self.last - t))
 

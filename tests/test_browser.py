@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from metapt_nb.files import cache_dir
 from lab import CONTRAST, OVERFLOW, ROOT, Keys, Page, chromium, jupyterlab
 
 PROMPTS = """
@@ -25,7 +26,9 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def lab(project):
-    with jupyterlab(project) as (url, log), chromium() as browser: yield browser, url, log
+    cache = project.parent/"cache"; cache.mkdir() # the user's, but for the checkpoints of live runs
+    for name in ("packages", "unpacked", "backbone", "embeddings", "projections", "tasks"): (cache/name).symlink_to(cache_dir(name))
+    with jupyterlab(project, METAPT_CACHE=str(cache)) as (url, log), chromium() as browser: yield browser, url, log
 
 
 @contextmanager
