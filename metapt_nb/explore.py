@@ -116,7 +116,7 @@ class Worker:
         "Have a child ready."
         if self.process is not None and self.process.poll() is None: return
         self.stopping, self.errors = False, tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen([sys.executable, "-c", "from metapt_nb.explore import work; work()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        self.process = subprocess.Popen([sys.executable, "-c", "import metapt_nb.explore as e; e.work()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
 
     def run(self, job: dict, report) -> bool:
         "Do one job and wait for it; True when it is done, False when it was stopped."
