@@ -120,7 +120,7 @@ class Page:
     def move(self, name, *keys, seconds=90):
         "Press keys on a control: a picture and the summary change, and nothing breaks."
         before, said = self.pictures(), self.summary(); self.key(name, *keys)
-        self.until(lambda: len(self.pictures()) == len(before) and self.pictures() != before and self.summary() != said, f"picture and summary to follow '{name}'", seconds)
+        self.until(lambda: self.check() or len(self.pictures()) == len(before) and self.pictures() != before and self.summary() != said, f"picture and summary to follow '{name}'", seconds)
         self.settle(); assert self.message() == ""; self.check()
 
     def settle(self):

@@ -9,5 +9,5 @@ FROM, TO = ROOT/"runs"/"screenshots", ROOT/"nbs"/"results"/"screenshots"
 if __name__ == "__main__":
     TO.mkdir(parents=True, exist_ok=True)
     for view in ("explore", "live", "playground", "browse"):
-        picture = Image.open(FROM/f"{view}.png").convert("RGB").quantize(128); picture.save(TO/f"{view}.png", optimize=True)
+        picture = Image.open(FROM/f"{view}.png").convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE); picture.save(TO/f"{view}.png", optimize=True)
         print(f"{view}.png: {(TO/f'{view}.png').stat().st_size/1000:.0f} kB")
