@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test setup lab readme clean-notebooks help
+.PHONY: demo test test-browser setup lab readme clean-notebooks help
 .DEFAULT_GOAL := help
 
 demo: setup ## install, then run the main job: text to table, figures, prompt and report in runs/demo
@@ -15,7 +15,13 @@ demo: setup ## install, then run the main job: text to table, figures, prompt an
 test: setup ## install, then export freshness, notebooks as tests, pytest
 	pytest -q tests/test_export.py
 	nbdev_test --n_workers 1 --timing
-	pytest -q tests --ignore tests/test_export.py
+	pytest -q tests --ignore tests/test_export.py --ignore tests/test_browser.py
+
+test-browser: setup ## the interactive notebooks in a real chromium, every control by keyboard; screenshots in runs/screenshots
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium chromium-driver; } || \
+	  { echo "chromium and chromedriver are missing: run 'make test-browser' as root on Debian, or 'sudo apt-get install chromium chromium-driver' first" >&2; exit 1; }
+	pytest -q --durations=0 tests/test_browser.py
 
 setup: .venv/.installed ## only the environment: .venv and the embedded packages
 
