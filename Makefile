@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-browser setup lab readme clean-notebooks help
+.PHONY: demo test test-browser bench setup lab readme clean-notebooks help
 .DEFAULT_GOAL := help
 
 demo: setup ## install, then run the main job: text to table, figures, prompt and report in runs/demo
@@ -22,6 +22,10 @@ test-browser: setup ## the interactive notebooks in a real chromium, every contr
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium chromium-driver; } || \
 	  { echo "chromium and chromedriver are missing: run 'make test-browser' as root on Debian, or 'sudo apt-get install chromium chromium-driver' first" >&2; exit 1; }
 	pytest -q --durations=0 tests/test_browser.py
+
+bench: setup ## meta-gradients and tuning beside higher and torchopt; tables and plots in bench/
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,bench]"
+	python bench/bench.py
 
 setup: .venv/.installed ## only the environment: .venv and the embedded packages
 
