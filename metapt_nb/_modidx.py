@@ -325,6 +325,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                               'metapt_nb.t5._jacobian': ('t5.html#_jacobian', 'metapt_nb/t5.py'),
                               'metapt_nb.t5.attend': ('t5.html#attend', 'metapt_nb/t5.py'),
                               'metapt_nb.t5.build_t5': ('t5.html#build_t5', 'metapt_nb/t5.py'),
+                              'metapt_nb.t5.keep_freed_memory': ('t5.html#keep_freed_memory', 'metapt_nb/t5.py'),
                               'metapt_nb.t5.layout': ('t5.html#layout', 'metapt_nb/t5.py'),
                               'metapt_nb.t5.pack': ('t5.html#pack', 'metapt_nb/t5.py'),
                               'metapt_nb.t5.runs': ('t5.html#runs', 'metapt_nb/t5.py'),

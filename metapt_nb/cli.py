@@ -17,6 +17,7 @@ from .data import few_shot, load_dataset
 from .files import InputError, fetch, require
 from .maml import ORDERS
 from .ranks import LostProcess, ranks
+from .t5 import keep_freed_memory
 
 # %% ../nbs/10_cli.ipynb #68e3b62b
 def _words(arg, dataset):
@@ -147,7 +148,7 @@ def _parser():
 # %% ../nbs/10_cli.ipynb #73e6526c
 def main(argv=None):
     "The `metapt` command: exit code 0, or one line and 2 for bad input, 3 for a lost process."
-    a = _parser().parse_args(argv)
+    a = _parser().parse_args(argv); keep_freed_memory()
     try: a.run(a)
     except InputError as e: print(f"metapt: {e}", file=sys.stderr); return 2
     except KeyboardInterrupt: print("metapt: stopped; the same command goes on where it left off", file=sys.stderr); return 130
