@@ -33,6 +33,12 @@ class Ranks:
         "The first process's `obj`, on each of them."
         return self._talk(lambda: __import__("accelerate").utils.broadcast_object_list([obj])[0]) if self.size > 1 else obj
 
+    def close(self):
+        "Wait for all and part in order: a process that leaves first would take the others' store with it."
+        if self.size > 1:
+            from accelerate import PartialState
+            self.sum(torch.zeros(1)); PartialState().destroy_process_group()
+
     def _talk(self, f):
         try: return f()
         except RuntimeError as e: raise LostProcess(f"process {self.rank} of {self.size}: another process of this run is gone; start them all again with the same command, and the run goes on from its checkpoint") from e

@@ -19,7 +19,7 @@ for name, train, cfg in (("PPT", ppt_train, PretrainConfig(samples=16)), ("MetaP
 @pytest.fixture(scope="session")
 def project(tmp_path_factory):
     "A copy of the notebooks, with two prompts of a few seconds' pre-training."
-    there = tmp_path_factory.mktemp("browser")/"project"; shutil.copytree(ROOT/"nbs", there/"nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints")); shutil.copy(ROOT/"settings.ini", there)
+    there = tmp_path_factory.mktemp("browser")/"project"; shutil.copytree(ROOT/"nbs", there/"nbs", ignore=shutil.ignore_patterns(".ipynb_checkpoints")); shutil.copytree(ROOT/"bench", there/"bench"); shutil.copy(ROOT/"settings.ini", there)
     subprocess.run([sys.executable, "-c", PROMPTS, there/"runs"/"demo"/"prompts"], check=True)
     return there
 
