@@ -64,6 +64,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                   'metapt_nb.browse.stored_runs': ('browse.html#stored_runs', 'metapt_nb/browse.py')},
             'metapt_nb.cli': { 'metapt_nb.cli._encode': ('cli.html#_encode', 'metapt_nb/cli.py'),
                                'metapt_nb.cli._load': ('cli.html#_load', 'metapt_nb/cli.py'),
+                               'metapt_nb.cli._main': ('cli.html#_main', 'metapt_nb/cli.py'),
                                'metapt_nb.cli._parser': ('cli.html#_parser', 'metapt_nb/cli.py'),
                                'metapt_nb.cli._texts': ('cli.html#_texts', 'metapt_nb/cli.py'),
                                'metapt_nb.cli._words': ('cli.html#_words', 'metapt_nb/cli.py'),

@@ -6,7 +6,7 @@
 __all__ = ['cmd_fetch', 'cmd_demo', 'cmd_sweep', 'cmd_meta_train', 'cmd_tune', 'cmd_predict', 'main']
 
 # %% ../nbs/10_cli.ipynb #10d7bd4a
-import argparse, json, sys
+import argparse, json, os, sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,6 +149,12 @@ def _parser():
 # %% ../nbs/10_cli.ipynb #73e6526c
 def main(argv=None):
     "The `metapt` command: exit code 0, or one line and 2 for bad input, 3 for a lost process."
+    code = _main(argv)
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1: sys.stdout.flush(); sys.stderr.flush(); os._exit(code) # PyTorch's communication threads can abort an orderly shutdown
+    return code
+
+def _main(argv):
+    "The command's exit code."
     a = _parser().parse_args(argv); keep_freed_memory()
     try: a.run(a)
     except InputError as e: print(f"metapt: {e}", file=sys.stderr); return 2
