@@ -37,7 +37,8 @@ def _local(function, tasks, workers):
     "In `workers` processes of this machine."
     from joblib.externals.loky import ProcessPoolExecutor, as_completed
     from joblib.externals.loky.process_executor import BrokenProcessPool
-    left, barren, env = dict(enumerate(tasks)), 0, dict(OMP_NUM_THREADS=str(max(1, os.cpu_count()//workers)))
+    left, barren = dict(enumerate(tasks)), 0
+    env = dict(OMP_NUM_THREADS=str(max(1, os.cpu_count()//workers)), MALLOC_TRIM_THRESHOLD_=str(2**31 - 1), MALLOC_MMAP_THRESHOLD_=str(2**25)) # as `t5.keep_freed_memory`
     while left:
         pool = ProcessPoolExecutor(workers, initializer=_begin, initargs=(workers, os.getpid()), env=env)
         try:
@@ -45,7 +46,7 @@ def _local(function, tasks, workers):
             for c in as_completed(calls): i, result = calls[c], c.result(); del left[i]; barren = 0; yield i, result
         except BrokenProcessPool as e:
             if barren == 3: raise LostProcess(f"worker processes died three times before any of {len(left)} calls was done: is memory short? Try fewer workers; what is done is kept") from e
-        finally: pool.shutdown(kill_workers=True)
+        finally: pool.shutdown(kill_workers=bool(left))
 
 # %% ../nbs/00b_jobs.ipynb #89bfff64
 def _ray(function, tasks, address, gpus):

@@ -175,8 +175,8 @@ def write_toy(
     say = {2: (0, 4), 3: (0, 2, 4), 5: (0, 1, 2, 3, 4)}; folder = Path(folder)
     for name, files in FILES.items():
         for part, reader, file in files:
-            L = LABELS[name]; rows = [(_toy(f"{part} {Path(file).stem}", lv, i), c) for i in range(n) for c, lv in enumerate(say[len(L)])]
-            if (name, part) == ("sst5", "train"): rows.append((_toy("test stsa.fine", 0, 0), 0))
+            L = LABELS[name]; rows = [(_toy(f"{part} {Path(file).parent.name} {Path(file).stem}", lv, i), c) for i in range(n) for c, lv in enumerate(say[len(L)])]
+            if (name, part) == ("sst5", "train"): rows.append((_toy("test sst stsa.fine", 0, 0), 0))
             path = folder/file; path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(_TOY[reader](rows, L, "$LABEL$" if name == "amazon2" else " "), encoding="utf-8")
     return folder
