@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['STARTS', 'SETS', 'SCALES', 'Y', 'EXPERIMENTS', 'Start', 'Cell', 'Scale', 'experiment', 'balanced', 'pretraining_rows',
-           'prepare', 'pretrain_start', 'prompt_file', 'pretrain_starts', 'run_experiments']
+           'prepare', 'pretrain_start', 'cluster_table', 'cluster_map', 'annotator_table', 'prompt_file',
+           'pretrain_starts', 'run_experiments']
 
 # %% ../nbs/09a_experiments.ipynb #35a8d93b
 import json
@@ -13,7 +14,7 @@ import numpy as np, pandas as pd
 
 from .annotate import THRESHOLDS, fit_annotator, open_corpus
 from .backbone import WORDS, Backbone
-from .cluster import embed_texts, make_tasks, quality
+from .cluster import embed_texts, make_tasks, project, quality
 from .data import Dataset, balanced_quota, few_shot, load_dataset, overlap, pseudo_label
 from .demo import environment
 from .evaluate import GridConfig, even_groups, numbers, run_groups
@@ -130,16 +131,19 @@ def balanced(
     pools = [rng.permutation(np.flatnonzero(dataset.labels == c)) for c in range(C)]; require(n <= len(dataset), f"{dataset.name}: has {len(dataset)} rows, {n} are wanted: ask for fewer")
     return dataset.rows(rng.permutation(np.concatenate([p[:q] for p, q in zip(pools, balanced_quota(list(map(len, pools)), n))])))
 
+def _annotator(folder):
+    "The annotator of the pseudo labels, learnt from at most 10,000 balanced Yelp-5 rows."
+    yelp = load_dataset("yelp5", folder=folder).part("train"); return fit_annotator(balanced(yelp, min(10000, len(yelp))))
+
 def pretraining_rows(
     corpus: str,  # "yelp5" or "pseudo"
     scale: Scale,
     folder=None,  # as in `data.load_dataset`
 ) -> Dataset:
     "At most `scale.rows` balanced rows."
-    yelp = load_dataset("yelp5", folder=folder).part("train")
-    if corpus == "yelp5": return balanced(yelp, min(scale.rows, len(yelp)))
+    if corpus == "yelp5": yelp = load_dataset("yelp5", folder=folder).part("train"); return balanced(yelp, min(scale.rows, len(yelp)))
     require(corpus == "pseudo", f"corpus='{corpus}': choose yelp5 or pseudo")
-    found = pseudo_label(open_corpus(scale.open_rows), fit_annotator(balanced(yelp, min(10000, len(yelp)))), thresholds=scale.thresholds)
+    found = pseudo_label(open_corpus(scale.open_rows), _annotator(folder), thresholds=scale.thresholds)
     return replace(balanced(found, min(scale.rows, len(found))), name="pseudo")
 
 # %% ../nbs/09a_experiments.ipynb #d93aa59a
@@ -174,6 +178,44 @@ def pretrain_start(
                **log, moved=float((run.prompt - P).norm()/P.norm()), val_seen=numbers(run.validation.seen), val_accuracy=numbers(run.validation.accuracy))
     with atomic(file.with_suffix(".json")) as tmp: tmp.write_text(json.dumps(row))
     save_prompt(file, run.prompt, backbone, batch, method=start.key, data=data, budget=run.seen, steps=run.steps, seed=seed, config=asdict(cfg)); file.with_suffix(".pt").unlink()
+
+# %% ../nbs/09a_experiments.ipynb #79869d4f
+def cluster_table(
+    text: Dataset,
+    scale: Scale,
+) -> pd.DataFrame: # method, k, silhouette, purity, map_silhouette, stability
+    "The quality of all clusterings of the tables and figures."
+    from itertools import combinations
+    from sklearn.metrics import adjusted_rand_score, silhouette_score
+    X = embed_texts(text.texts); xy = project(X); rows = []
+    for method, k in dict.fromkeys([(m, scale.k) for m in ("kmeans", "lda", "random", "label")] + [("kmeans", k) for k in scale.ks]):
+        runs = [make_tasks(text.texts, method, k, s, text.labels, X) for s in range(5)]
+        rows.append(dict(method=method, **quality(X, runs[0], text.labels), map_silhouette=float(silhouette_score(xy, runs[0].assign)) if runs[0].k > 1 else np.nan,
+                         stability=float(np.mean([adjusted_rand_score(a.assign, b.assign) for a, b in combinations(runs, 2)]))))
+    return pd.DataFrame(rows)
+
+def cluster_map(
+    text: Dataset,
+    scale: Scale,
+    n: int = 2000,  # rows shown
+) -> pd.DataFrame:  # row, label, tsne_x, tsne_y, umap_x, umap_y, k3, k6, …
+    "Figure 4: where the first `n` rows lie, and their K-means cluster for each K."
+    some = text.rows(range(min(n, len(text)))); X = embed_texts(text.texts)[:len(some)]
+    xy = {f"{how}_{axis}": p[:, j] for how in ("tsne", "umap") for p in [project(X, how)] for j, axis in enumerate("xy")}
+    return pd.DataFrame(dict(row=range(len(some)), label=some.labels, **{k: v.round(2) for k, v in xy.items()}, **{f"k{k}": make_tasks(some.texts, "kmeans", k, 0, None, X).assign for k in scale.ks}))
+
+# %% ../nbs/09a_experiments.ipynb #d014dafd
+def annotator_table(
+    scale: Scale,
+    folder=None,    # as in `data.load_dataset`
+) -> pd.DataFrame:  # per corpus and class: said, share, confidence, sure (share above the threshold)
+    "§6.1: what the annotator says of Wikipedia, which holds no sentiment, and of IMDB sentences; and its recall on held-out Yelp rows."
+    annotate = _annotator(folder); both = open_corpus(scale.open_rows); wiki = set(load_dataset("wikipedia").texts); rows = []
+    said, top = (lambda p: (p.argmax(1), p.max(1)))(annotate(list(both.texts))); is_wiki = np.array([t in wiki for t in both.texts])
+    for name, mask in (("wikipedia", is_wiki), ("imdb", ~is_wiki)):
+        for c, cls in enumerate(both.classes or annotate.classes):
+            hit = mask & (said == c); rows.append(dict(corpus=name, label=cls, said=int(hit.sum()), share=hit.sum()/mask.sum(), confidence=float(top[hit].mean()) if hit.any() else np.nan, sure=(hit & (top > scale.thresholds[c])).sum()/mask.sum(), recall=annotate.recall[c]))
+    return pd.DataFrame(rows)
 
 # %% ../nbs/09a_experiments.ipynb #acb59275
 def prompt_file(out, start: Start, seed: int, scale: Scale, backbone: Backbone, text: Dataset) -> Path:
@@ -221,16 +263,23 @@ def run_experiments(
     files = pretrain_starts(starts, sc, backbone, texts, out, **where); groups = []
     def first(c): return load_prompt(files[c.start, c.pretrained], backbone)[0] if c.start.corpus else backbone.init_prompt(sc.n_tokens, seed=c.pretrained) if c.start.method == "PT" else None
     for d, n in dict.fromkeys((c.dataset, c.n_train) for c in cells):
-        here = [(c.start.key, first(c), c.seed) for c in cells if (c.dataset, c.n_train) == (d, n)]; prompted = [c for c in here if c[1] is not None]
+        here = [(f"{c.start.key}@{c.pretrained}", first(c), c.seed) for c in cells if (c.dataset, c.n_train) == (d, n)]; prompted = [c for c in here if c[1] is not None]
         groups += [(data[d], g, sc.at(n)) for g in [[c] for c in here if c[1] is None] + even_groups(prompted, together)]
-    rows = run_groups(groups, backbone, out, **where).rename(columns=dict(method="start")); _write(rows, cells, data, texts, sc, backbone, out, where)
+    rows = run_groups(groups, backbone, out, **where); names = rows.pop("method").str.rpartition("@")
+    rows.insert(0, "start", names[0]); rows.insert(1, "pretrained", names[2].astype(int)); _write(rows, cells, data, texts, sc, backbone, out, where, folder)
     return rows
 
-def _write(rows, cells, data, texts, sc, backbone, out, where):
+def _write(rows, cells, data, texts, sc, backbone, out, where, folder):
     "What tables and figures are drawn from."
     with atomic(out/"cells.csv") as tmp: rows.round(6).to_csv(tmp, index=False)
     splits = {(d, n, s): few_shot(data[d], n, sc.grid.n_dev, s, sc.grid.n_test) for d, n, s in dict.fromkeys((c.dataset, c.n_train, c.seed) for c in cells)}
     table = [dict(dataset=d, n_train=n, seed=s, split=f.hash, part=p, rows=" ".join(map(str, getattr(f, p)))) for (d, n, s), f in splits.items() for p in ("train", "dev", "test")]
+    extras = {}
+    if "yelp5" in texts: extras |= {"clusters.csv": lambda: cluster_table(texts["yelp5"], sc), "map.csv.gz": lambda: cluster_map(texts["yelp5"], sc)}
+    if "pseudo" in texts: extras["annotator.csv"] = lambda: annotator_table(sc, folder)
+    for name, make in extras.items():
+        if not (out/name).exists():
+            with atomic(out/name) as tmp: make().round(4).to_csv(tmp, index=False, compression=dict(method="gzip", mtime=0) if name.endswith("gz") else None)
     with atomic(out/"splits.csv.gz") as tmp: pd.DataFrame(table).to_csv(tmp, index=False, compression=dict(method="gzip", mtime=0))
     with atomic(out/"settings.json") as tmp:
         tmp.write_text(json.dumps(dict(scale=asdict(sc), data={d.name: d.hash for d in data.values()}, texts={n: dict(t.audit, rows=len(t), hash=t.hash) for n, t in texts.items()}, **where, **environment(backbone)), indent=1))
