@@ -263,6 +263,7 @@ def project(
 ) -> np.ndarray:         # [n, 2]
     "A two-dimensional projection, cached by content; `InputError` for an unknown one or a missing library."
     require(how in PROJECTIONS, f"how='{how}': choose from {', '.join(PROJECTIONS)}")
+    require(above >= 10, f"above={above}: a sample needs at least 10 points")
     path = projection_file(X, how, seed, above)
     if (xy := _load(path)) is not None: return xy
     xy = PROJECTIONS[how](X, seed, above); _save(path, xy)
