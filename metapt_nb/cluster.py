@@ -56,7 +56,7 @@ def embed_texts(
     on_batch=None,          # called with (texts done, n) after each batch or stored part; may raise to stop
     part: int = 64,         # batches stored together on the way, where there are more than these
 ) -> np.ndarray:            # [n, width] float32, rows of unit length
-    "Sentence embeddings s = SBERT(x) (Eq. 2), one row per text; a progress bar counts texts per second and the log `metapt_nb.cluster` (level INFO) keeps the rate."
+    "Sentence embeddings s = SBERT(x) (Eq. 2); equal texts give equal rows up to rounding, whatever stands beside them. The progress bar shows texts per second, the log `metapt_nb.cluster` (level INFO) their rate over the whole run."
     texts = list(texts); n, step = len(texts), part*batch_size; require(n > 0, "texts: empty; give at least one text")
     path = embedding_file(texts, encoder)
     if cache and (X := _load(path)) is not None: return X
