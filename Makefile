@@ -23,9 +23,10 @@ test-browser: setup ## the interactive notebooks in a real chromium, every contr
 	  { echo "chromium and chromedriver are missing: run 'make test-browser' as root on Debian, or 'sudo apt-get install chromium chromium-driver' first" >&2; exit 1; }
 	pytest -q --durations=0 tests/test_browser.py
 
-bench: setup ## meta-gradients and tuning beside higher and torchopt; tables and plots in bench/
+bench: setup ## meta-gradients and tuning beside higher and torchopt, clusters at size; tables and plots in bench/
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,bench]"
 	python bench/bench.py
+	python bench/clusters.py
 
 setup: .venv/.installed ## only the environment: .venv and the embedded packages
 

@@ -2,9 +2,13 @@
 import os, signal, subprocess, sys, time
 from pathlib import Path
 
-import pandas as pd
+import numpy as np, pandas as pd
 import pytest
 from safetensors.torch import load_file
+
+from metapt_nb.cluster import embed_texts, embedding_file
+from metapt_nb.data import load_dataset
+from metapt_nb.files import cache_dir
 
 METAPT = Path(sys.executable).with_name("metapt")
 
@@ -50,6 +54,20 @@ def test_sigkill_keeps_finished_cells(tmp_path):
     subprocess.run([*command[:-1], tmp_path/"whole"], check=True, capture_output=True)
     cut, whole = (pd.read_csv(tmp_path/n/"results.csv").drop(columns="seconds") for n in ("cut", "whole"))
     pd.testing.assert_frame_equal(cut, whole)
+
+
+def test_sigkill_keeps_embedded_parts(tmp_path, monkeypatch, caplog):
+    "Embedding killed after its first parts: they are read, the rest is computed, the result is the same."
+    for n in ("packages", "unpacked"): (tmp_path/n).symlink_to(cache_dir(n))
+    monkeypatch.setenv("METAPT_CACHE", str(tmp_path)); texts = load_dataset("amazon").texts[:240]; embed = lambda **k: embed_texts(texts, batch_size=8, part=3, **k)
+    run = subprocess.Popen([sys.executable, "-c", "from metapt_nb.cluster import *; from metapt_nb.data import *; embed_texts(load_dataset('amazon').texts[:240], batch_size=8, part=3)"], stderr=subprocess.DEVNULL)
+    parts = lambda: len(list(tmp_path.glob("embeddings/*-*.npy")))
+    while run.poll() is None and parts() < 2: time.sleep(.01)
+    run.send_signal(signal.SIGKILL); run.wait(); n = parts()
+    assert 2 <= n < 10 and not embedding_file(texts).exists() # it was killed in the middle
+    with caplog.at_level("INFO", "metapt_nb.cluster"): X = embed()
+    assert f"{24*n} were stored before" in caplog.text and parts() == 0
+    np.testing.assert_array_equal(X, embed(cache=False))
 
 
 def test_missing_package_names_the_command(tmp_path):

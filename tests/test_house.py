@@ -59,7 +59,7 @@ def test_import_is_silent(tmp_path):
 def test_versions_are_pinned():
     pins = dict(line.split("==") for line in (ROOT/"constraints.txt").read_text().lower().replace("_", "-").splitlines() if not line.startswith("#"))
     cfg = ConfigParser(delimiters=["="]); cfg.read(ROOT/"settings.ini"); cfg = cfg["DEFAULT"]
-    wanted = [re.split(r"[<>=]", r)[0] for k in ("requirements", "hub_requirements", "dev_requirements") for r in cfg[k].split()]
+    wanted = [re.split(r"[<>=]", r)[0] for k in ("requirements", "hub_requirements", "tsne_requirements", "dev_requirements", "bench_requirements") for r in cfg[k].split()]
     assert [w for w in wanted if w.lower().replace("_", "-") not in pins | {"pip": ""}] == [] and pins["torch"] == "2.13.0"
 
 
