@@ -17,6 +17,6 @@ setup(
     python_requires=f">={cfg['min_python']}",
     packages=[cfg["lib_path"]],
     install_requires=cfg["requirements"].split(),
-    extras_require={"hub": cfg["hub_requirements"].split(), "tsne": cfg["tsne_requirements"].split(), "bench": cfg["tsne_requirements"].split() + cfg["bench_requirements"].split(), "dev": cfg["hub_requirements"].split() + cfg["dev_requirements"].split()},
+    extras_require={"hub": cfg["hub_requirements"].split(), "tsne": cfg["tsne_requirements"].split(), "cluster": cfg["cluster_requirements"].split(), "bench": cfg["tsne_requirements"].split() + cfg["bench_requirements"].split(), "dev": cfg["hub_requirements"].split() + cfg["dev_requirements"].split()},
     entry_points={"console_scripts": cfg["console_scripts"].split()},
 )
