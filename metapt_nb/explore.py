@@ -14,7 +14,7 @@ import ipywidgets as W, numpy as np
 from .cluster import METHODS, Tasks, cached_tasks, embed_texts, embedding_file, near_and_marginal, plot_map, plot_mix, project, projection_file, quality, tasks_file
 from .data import EMBEDDED, Dataset, load_dataset
 from .files import InputError, require
-from .widgets import Shown, View, button, control, folded, panel, para, png, row, table
+from .widgets import Shown, View, button, folded, panel, para, png, row, table
 
 # %% ../nbs/12_explore.ipynb #15317ac7
 @lru_cache(maxsize=8)

@@ -20,7 +20,7 @@ from .cluster import Tasks, cached_tasks, embed_texts
 from .explore import texts_of
 from .files import cache_dir, digest, require
 from .maml import MetaConfig, draw_episode, meta_train, split_tasks, task_gradients
-from .prompts import load_prompt, save_prompt
+from .prompts import save_prompt
 from .tune import fingerprint
 from .widgets import Shown, View, button, control, folded, panel, para, png, project_folder, row, table
 
