@@ -41,8 +41,7 @@ def gradient_agreement(
 ) -> np.ndarray:          # [K, K]
     "`cosines` of all K tasks at `prompt`, on the samples that `config.seed` draws."
     episode = draw_episode(parts, config.m, None, np.random.default_rng([config.seed, 2**31])); alpha = config.inner_lr*backbone.scale**2
-    got = [task_gradients(backbone, prompt, [batch[s]], [batch[q]], alpha, config.order).gradients for s, q in episode]
-    return cosines(torch.cat(got))
+    return cosines(task_gradients(backbone, prompt, *([batch[e[i]] for e in episode] for i in (0, 1)), alpha, config.order, config.inner_steps, task_chunk=1).gradients)
 
 # %% ../nbs/13_live.ipynb #3db37857
 @dataclass(frozen=True)
