@@ -286,7 +286,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
             'metapt_nb.ranks': { 'metapt_nb.ranks.LostProcess': ('ranks.html#lostprocess', 'metapt_nb/ranks.py'),
                                  'metapt_nb.ranks.Ranks': ('ranks.html#ranks', 'metapt_nb/ranks.py'),
                                  'metapt_nb.ranks.Ranks._talk': ('ranks.html#ranks._talk', 'metapt_nb/ranks.py'),
-                                 'metapt_nb.ranks.Ranks.close': ('ranks.html#ranks.close', 'metapt_nb/ranks.py'),
                                  'metapt_nb.ranks.Ranks.same': ('ranks.html#ranks.same', 'metapt_nb/ranks.py'),
                                  'metapt_nb.ranks.Ranks.share': ('ranks.html#ranks.share', 'metapt_nb/ranks.py'),
                                  'metapt_nb.ranks.Ranks.sum': ('ranks.html#ranks.sum', 'metapt_nb/ranks.py'),
