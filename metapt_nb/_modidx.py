@@ -218,6 +218,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                 'metapt_nb.live.Training.stop': ('live.html#training.stop', 'metapt_nb/live.py'),
                                 'metapt_nb.live.Training.wait': ('live.html#training.wait', 'metapt_nb/live.py'),
                                 'metapt_nb.live._Halt': ('live.html#_halt', 'metapt_nb/live.py'),
+                                'metapt_nb.live._able': ('live.html#_able', 'metapt_nb/live.py'),
                                 'metapt_nb.live._curve_words': ('live.html#_curve_words', 'metapt_nb/live.py'),
                                 'metapt_nb.live._encoded': ('live.html#_encoded', 'metapt_nb/live.py'),
                                 'metapt_nb.live._heat': ('live.html#_heat', 'metapt_nb/live.py'),
