@@ -273,6 +273,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                       'metapt_nb.playground.Samples': ('playground.html#samples', 'metapt_nb/playground.py'),
                                       'metapt_nb.playground.Side': ('playground.html#side', 'metapt_nb/playground.py'),
                                       'metapt_nb.playground.Side.now': ('playground.html#side.now', 'metapt_nb/playground.py'),
+                                      'metapt_nb.playground._controls': ('playground.html#_controls', 'metapt_nb/playground.py'),
                                       'metapt_nb.playground.find_prompts': ('playground.html#find_prompts', 'metapt_nb/playground.py'),
                                       'metapt_nb.playground.parse_samples': ('playground.html#parse_samples', 'metapt_nb/playground.py'),
                                       'metapt_nb.playground.parse_words': ('playground.html#parse_words', 'metapt_nb/playground.py'),
