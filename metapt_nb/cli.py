@@ -76,7 +76,6 @@ def cmd_meta_train(a):
     ck = out.with_suffix(".checkpoint.pt")
     if a.ppt: cfg = PretrainConfig(lr=a.lr, **same); run = ppt_train(bb, P, batch, parts, cfg, ck)
     else: cfg = MetaConfig(lr=a.lr, inner_lr=a.inner_lr, order=a.order, inner_steps=a.inner_steps, task_chunk=a.task_chunk, tasks_per_step=min(a.tasks_per_step, tasks.k) or None, **same); run = meta_train(bb, P, batch, parts, cfg, ck)
-    world.close()
     if world.rank: return
     save_prompt(out, run.prompt, bb, batch, method="PPT" if a.ppt else "MetaPT", classes=list(d.classes), data={d.name: d.hash}, k=tasks.k, budget=run.seen, steps=run.steps, seed=a.seed)
     ck.unlink(); print(run.validation.round(3).to_string(index=False)); print(f"{run.steps} updates, {run.seen} samples seen, {run.seconds:.0f} s; prompt: {out}")

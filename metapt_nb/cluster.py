@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np, pandas as pd
+import numpy as np
 from tqdm.auto import tqdm
 
 from .files import InputError, atomic, cache_dir, digest, require, unpack

@@ -10,11 +10,12 @@ import atexit, html, json, signal, subprocess, sys, tempfile, threading
 from functools import lru_cache
 
 import ipywidgets as W, numpy as np
+from fastcore.basics import patch
 
 from .cluster import METHODS, Tasks, cached_tasks, embed_texts, embedding_file, near_and_marginal, plot_map, plot_mix, project, projection_file, quality, tasks_file
 from .data import EMBEDDED, Dataset, load_dataset
 from .files import InputError, require
-from .widgets import Shown, View, button, control, folded, panel, para, png, row, table
+from .widgets import Shown, View, button, folded, panel, para, png, row, table
 
 # %% ../nbs/12_explore.ipynb #15317ac7
 @lru_cache(maxsize=8)
@@ -163,38 +164,6 @@ class Explorer(View):
 
     def job(self): return {n: v for n, v in self.values().items() if n != "chosen"}
 
-    def refresh(self, change=None):
-        "Draw, or start making what is missing."
-        with self.guarded():
-            self._bound_chosen(); todo = missing(**self.job())
-            with self.lock:
-                self.cancelled = False; start = todo and self.making is None; other = self.making not in (None, self.job())
-                if start: self.making = self.job()
-            if other: self.worker.stop() # what is being made is no longer wanted
-            if not todo: super().refresh()
-            elif start: self.thread = threading.Thread(target=self._fill, daemon=True); self.thread.start()
-
-    def _bound_chosen(self):
-        c = self.controls["chosen"]; c.unobserve(self.refresh, "value")
-        c.max = self.controls["k"].value - 1; c.observe(self.refresh, "value")
-
-    def _fill(self):
-        "In a thread: make what is missing until what is wanted can be drawn."
-        try:
-            with self.guarded():
-                while self._next(): self.progress.layout.visibility = "visible"; self.say(""); self.worker.run(self.making, self._report)
-                if self.cancelled: self.say("Stopped. The picture still shows the last choices that were finished; move a control to go on.")
-                else: super().refresh()
-        finally: self.making = None; self.progress.layout.visibility = "hidden"
-
-    def _next(self):
-        "Set what is to be made now, or None; under the lock, so that no change is missed in between."
-        with self.lock: job = self.job(); self.making = job if not self.cancelled and missing(**job) else None
-        return self.making
-
-    def _report(self, step, done, of):
-        self.bar.value = done/of; self.step.value = html.escape(f"{STEPS[step]}" + (f": {done:,} of {of:,}" if of > 1 else " …"))
-
     def stop(self):
         "Stop the long step; what is in the cache stays."
         self.cancelled = True; self.worker.stop()
@@ -202,3 +171,42 @@ class Explorer(View):
     def wait(self):
         "Until nothing is being made."
         if self.thread: self.thread.join()
+
+# %% ../nbs/12_explore.ipynb #0ff26388
+@patch
+def _next(self: Explorer):
+    "Set what is to be made now, or None; under the lock, so that no change is missed in between."
+    with self.lock: job = self.job(); self.making = job if not self.cancelled and missing(**job) else None
+    return self.making
+
+@patch
+def _report(self: Explorer, step, done, of):
+    self.bar.value = done/of; self.step.value = html.escape(f"{STEPS[step]}" + (f": {done:,} of {of:,}" if of > 1 else " …"))
+
+@patch
+def _fill(self: Explorer):
+    "In a thread: make what is missing until what is wanted can be drawn."
+    try:
+        with self.guarded():
+            while self._next(): self.progress.layout.visibility = "visible"; self.say(""); self.worker.run(self.making, self._report)
+            if self.cancelled: self.say("Stopped. The picture still shows the last choices that were finished; move a control to go on.")
+            else: View.refresh(self)
+    finally: self.making = None; self.progress.layout.visibility = "hidden"
+
+# %% ../nbs/12_explore.ipynb #374a287d
+@patch
+def refresh(self: Explorer, change=None):
+    "Draw, or start making what is missing."
+    with self.guarded():
+        self._bound_chosen(); todo = missing(**self.job())
+        with self.lock:
+            self.cancelled = False; start = todo and self.making is None; other = self.making not in (None, self.job())
+            if start: self.making = self.job()
+        if other: self.worker.stop() # what is being made is no longer wanted
+        if not todo: View.refresh(self)
+        elif start: self.thread = threading.Thread(target=self._fill, daemon=True); self.thread.start()
+
+@patch
+def _bound_chosen(self: Explorer):
+    c = self.controls["chosen"]; c.unobserve(self.refresh, "value")
+    c.max = self.controls["k"].value - 1; c.observe(self.refresh, "value")

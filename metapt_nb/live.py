@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import ipywidgets as W, numpy as np, pandas as pd, torch
+from fastcore.basics import patch
 from matplotlib.colors import TwoSlopeNorm
 
 from .backbone import Backbone, Batch
@@ -20,7 +21,7 @@ from .cluster import Tasks, cached_tasks, embed_texts
 from .explore import texts_of
 from .files import cache_dir, digest, require
 from .maml import MetaConfig, draw_episode, meta_train, split_tasks, task_gradients
-from .prompts import load_prompt, save_prompt
+from .prompts import save_prompt
 from .tune import fingerprint
 from .widgets import Shown, View, button, control, folded, panel, para, png, project_folder, row, table
 
@@ -41,8 +42,7 @@ def gradient_agreement(
 ) -> np.ndarray:          # [K, K]
     "`cosines` of all K tasks at `prompt`, on the samples that `config.seed` draws."
     episode = draw_episode(parts, config.m, None, np.random.default_rng([config.seed, 2**31])); alpha = config.inner_lr*backbone.scale**2
-    got = [task_gradients(backbone, prompt, [batch[s]], [batch[q]], alpha, config.order).gradients for s, q in episode]
-    return cosines(torch.cat(got))
+    return cosines(task_gradients(backbone, prompt, *([batch[e[i]] for e in episode] for i in (0, 1)), alpha, config.order, config.inner_steps, task_chunk=1).gradients)
 
 # %% ../nbs/13_live.ipynb #3db37857
 @dataclass(frozen=True)
@@ -87,8 +87,6 @@ def make_plan(
     return Plan(backbone, backbone.init_prompt(n_tokens, seed=seed), batch, split_tasks(tasks), tasks, config, {data.name: data.hash})
 
 # %% ../nbs/13_live.ipynb #9a017b55
-class _Halt(Exception): pass
-
 class Training:
     "Prompt-MAML in a thread; `changed()` is called after each step and at each change of `state`."
     def __init__(self,
@@ -100,11 +98,6 @@ class Training:
         self.seen, self.steps, self.log, self.validation, self.agreement, self.agreement_at, self.prompt = 0, 0, [], [], None, 0, plan.prompt
 
     def _to(self, state): self.state = state; self.changed()
-
-    def start(self):
-        "Begin, or go on where this run was stopped."
-        if self.thread is not None and self.thread.is_alive(): return
-        self.halt.clear(); self.go.set(); self._to("running"); self.thread = threading.Thread(target=self._run, daemon=True); self.thread.start()
 
     def pause(self):
         "Wait after the step in progress."
@@ -121,23 +114,35 @@ class Training:
         "Until the thread has ended."
         if self.thread: self.thread.join(timeout)
 
-    def _step(self, st):
-        p = self.plan; self.seen, self.steps, self.log, self.prompt = st["seen"], st["step"], list(st["log"]), st["U"].to(p.prompt)*p.backbone.scale
-        fresh = len(st["validation"]) > len(self.validation) or self.agreement is None; self.validation = list(st["validation"])
-        if fresh: self.agreement, self.agreement_at = gradient_agreement(p.backbone, self.prompt, p.batch, p.parts, p.config), self.seen
-        if not self.go.is_set() and not self.halt.is_set(): self._to("paused"); self.go.wait(); self.state = "running"
-        if self.halt.is_set() and self.seen < p.config.samples: raise _Halt
-        self.changed()
+# %% ../nbs/13_live.ipynb #dbdc6fe9
+class _Halt(Exception): pass
 
-    def _run(self):
-        p = self.plan
-        try:
-            r = meta_train(p.backbone, p.prompt, p.batch, p.parts, p.config, p.checkpoint, save_every=1, on_step=self._step)
-            self.seen, self.steps, self.log, self.validation, self.prompt = r.seen, r.steps, r.log.to_dict("records"), r.validation.to_dict("records"), r.prompt
-            self.agreement, self.agreement_at = gradient_agreement(p.backbone, r.prompt, p.batch, p.parts, p.config), r.seen
-            self._to("finished")
-        except _Halt: self._to("stopped")
-        except BaseException as e: self.error = e; self._to("failed"); raise
+@patch
+def _step(self: Training, st):
+    p = self.plan; self.seen, self.steps, self.log, self.prompt = st["seen"], st["step"], list(st["log"]), st["U"].to(p.prompt)*p.backbone.scale
+    fresh = len(st["validation"]) > len(self.validation) or self.agreement is None; self.validation = list(st["validation"])
+    if fresh: self.agreement, self.agreement_at = gradient_agreement(p.backbone, self.prompt, p.batch, p.parts, p.config), self.seen
+    if not self.go.is_set() and not self.halt.is_set(): self._to("paused"); self.go.wait(); self.state = "running"
+    if self.halt.is_set() and self.seen < p.config.samples: raise _Halt
+    self.changed()
+
+# %% ../nbs/13_live.ipynb #a3118541
+@patch
+def start(self: Training):
+    "Begin, or go on where this run was stopped."
+    if self.thread is not None and self.thread.is_alive(): return
+    self.halt.clear(); self.go.set(); self._to("running"); self.thread = threading.Thread(target=self._run, daemon=True); self.thread.start()
+
+@patch
+def _run(self: Training):
+    p = self.plan
+    try:
+        r = meta_train(p.backbone, p.prompt, p.batch, p.parts, p.config, p.checkpoint, save_every=1, on_step=self._step)
+        self.seen, self.steps, self.log, self.validation, self.prompt = r.seen, r.steps, r.log.to_dict("records"), r.validation.to_dict("records"), r.prompt
+        self.agreement, self.agreement_at = gradient_agreement(p.backbone, r.prompt, p.batch, p.parts, p.config), r.seen
+        self._to("finished")
+    except _Halt: self._to("stopped")
+    except BaseException as e: self.error = e; self._to("failed"); raise
 
 # %% ../nbs/13_live.ipynb #b52e1a56
 def plot_training(
@@ -193,6 +198,12 @@ def live_look(
                  + folded("The tasks", table(["task", "words", "texts"], [[i, w, s] for i, (w, s) in enumerate(zip(p.tasks.top_words, p.tasks.sizes))])))
 
 # %% ../nbs/13_live.ipynb #ddeb47b3
+def _able(run: Training) -> dict:
+    "Whether each button can be pressed."
+    idle = run.state not in ("running", "paused")
+    return dict(start=run.state in ("ready", "stopped"), pause=run.state == "running", resume=run.state == "paused", stop=not idle, over=idle and run.plan.checkpoint.exists(), save=run.steps > 0 and run.state != "running")
+
+# %% ../nbs/13_live.ipynb #0cfd500b
 class Live(View):
     "Prompt-MAML with buttons."
     def __init__(self,
@@ -205,8 +216,8 @@ class Live(View):
     ):
         self.backbone, self.fixed, self.training, self.pause_for, self.last = backbone, dict(dataset=dataset, n=n, n_tokens=n_tokens), None, 0., 0.
         pick = lambda values, at, name: W.SelectionSlider(options=[(f"{v:g}" if v < 1000 else f"{v:,}", v) for v in values], value=at, description=name)
-        self.buttons = dict(start=button("start", "Start", self.start, "success"), pause=button("pause", "Pause", lambda: self.training.pause()), resume=button("resume", "Resume", lambda: self.training.resume()),
-                            stop=button("stop", "Stop", lambda: self.training.stop(), "warning"), over=button("over", "Start over", self.start_over, tooltip="Forget this run's checkpoint and begin anew"), save=button("save", "Save", self.save))
+        self.buttons = dict(start=button("start", "Start", lambda: self.start(), "success"), pause=button("pause", "Pause", lambda: self.training.pause()), resume=button("resume", "Resume", lambda: self.training.resume()),
+                            stop=button("stop", "Stop", lambda: self.training.stop(), "warning"), over=button("over", "Start over", lambda: self.start_over(), tooltip="Forget this run's checkpoint and begin anew"), save=button("save", "Save", lambda: self.save()))
         self.file = control("file", W.Text("MetaPT-live", description="save as")); self.bar = W.FloatProgress(max=1, description="samples", layout=W.Layout(width="300px", max_width="98%"))
         super().__init__("live", None, dict(k=W.IntSlider(5, 2, 10, description="K"), tasks_per_step=W.IntSlider(2, 1, 10, description="tasks/step"), alpha=pick((0., .3, 1., 3.), 1., "inner step α"), beta=pick((.01, .03, .1), .03, "outer step β"),
             order=W.Dropdown(options=["second", "first"], description="order"), samples=pick(budgets, samples, "samples"), seed=W.BoundedIntText(0, min=0, max=999, description="seed")), extra=[row(*self.buttons.values(), self.file, self.bar)])
@@ -217,10 +228,9 @@ class Live(View):
         with self.guarded(): self.training = Training(make_plan(self.backbone, **self.fixed, **self.values()), self._changed); self.say(""); self._paint()
 
     def _paint(self):
-        t = time.perf_counter(); run = self.training; self.bar.value = min(1., run.seen/run.plan.config.samples); idle = run.state not in ("running", "paused")
-        for w in self.controls.values(): w.disabled = not idle
-        able = dict(start=run.state in ("ready", "stopped"), pause=run.state == "running", resume=run.state == "paused", stop=not idle, over=idle and run.plan.checkpoint.exists(), save=run.steps > 0 and run.state != "running")
-        for n, b in self.buttons.items(): b.disabled = not able[n]
+        t = time.perf_counter(); run = self.training; self.bar.value = min(1., run.seen/run.plan.config.samples)
+        for w in self.controls.values(): w.disabled = run.state in ("running", "paused")
+        for n, able in _able(run).items(): self.buttons[n].disabled = not able
         self.show(live_look(run)); self.last = time.perf_counter(); self.pause_for = max(1., 4*(self.last - t))
 
     def _changed(self):
@@ -230,17 +240,22 @@ class Live(View):
                 self._paint()
                 if self.training.error: raise self.training.error
 
-    def start(self):
-        with self.guarded(): self.say(""); self.training.start()
+# %% ../nbs/13_live.ipynb #7fcd1c05
+@patch
+def start(self: Live):
+    "Begin the run, or go on with it."
+    with self.guarded(): self.say(""); self.training.start()
 
-    def start_over(self):
-        "Forget this run's checkpoint and begin anew."
-        with self.guarded(): self.training.plan.checkpoint.unlink(missing_ok=True); self.refresh(); self.start()
+@patch
+def start_over(self: Live):
+    "Forget this run's checkpoint and begin anew."
+    with self.guarded(): self.training.plan.checkpoint.unlink(missing_ok=True); self.refresh(); self.start()
 
-    def save(self):
-        "Write the prompt with its card into the folder of live runs, where the playground finds it."
-        with self.guarded():
-            name, run = self.file.value.strip(), self.training; require(name and Path(name).name == name, f"save as '{name}': give a name without folders")
-            p = run.plan; path = project_folder()/"runs"/"live"/"prompts"/f"{Path(name).stem}.safetensors"
-            save_prompt(path, run.prompt, self.backbone, p.batch, method="MetaPT", data=p.data, k=p.tasks.k, budget=run.seen, steps=run.steps, seed=p.config.seed, state=run.state, config=asdict(p.config))
-            self.say(f"Saved the prompt after {run.seen:,} samples ({run.state}) as {path.relative_to(project_folder())}")
+@patch
+def save(self: Live):
+    "Write the prompt with its card into the folder of live runs, where the playground finds it."
+    with self.guarded():
+        name, run = self.file.value.strip(), self.training; require(name and Path(name).name == name, f"save as '{name}': give a name without folders")
+        p = run.plan; path = project_folder()/"runs"/"live"/"prompts"/f"{Path(name).stem}.safetensors"
+        save_prompt(path, run.prompt, self.backbone, p.batch, method="MetaPT", data=p.data, k=p.tasks.k, budget=run.seen, steps=run.steps, seed=p.config.seed, state=run.state, config=asdict(p.config))
+        self.say(f"Saved the prompt after {run.seen:,} samples ({run.state}) as {path.relative_to(project_folder())}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import ipywidgets as W, numpy as np, pandas as pd, torch
+from fastcore.basics import patch
 
 from .backbone import TEMPLATE, Backbone, Batch
 from .files import InputError, require
@@ -144,6 +145,7 @@ def plot_tuning(
     told = [f"{l} ({s.name}): " + (f"check loss {s.log[0]['dev_loss']:.2f} to {s.log[-1]['dev_loss']:.2f} nats, accuracy {s.log[0]['dev_accuracy']:.2f} to {s.log[-1]['dev_accuracy']:.2f} in {s.log[-1]['epoch']} epochs" if s.log else "not tuned yet") for l, s in sides.items()]
     return png(fig), f"Tuning curves, {title}. {'; '.join(told)}."
 
+# %% ../nbs/14_playground.ipynb #a51beb21
 def plot_probs(
     sides: dict,   # "A", "B" -> Side
     probs: dict,   # "A", "B" -> [C] probabilities
@@ -159,6 +161,7 @@ def plot_probs(
     ax.set_title(f"“{text if len(text) < 60 else text[:59] + '…'}”".replace("$", r"\$"), fontsize=9); fig.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return png(fig), f"Class probabilities of “{text}”: " + "; ".join(f"{l} ({sides[l].name}) " + ", ".join(f"{c} {v:.2f}" for c, v in zip(classes, p)) for l, p in probs.items()) + "."
 
+# %% ../nbs/14_playground.ipynb #19e0bda4
 def play_look(
     backbone: Backbone,
     samples: Samples,
@@ -180,7 +183,17 @@ def play_look(
     tokens = folded("Nearest vocabulary tokens of each prompt vector (cosine)", para("A diagnostic and no more: a soft prompt does not mean its neighbours. A cosine near one says that the vector has hardly left the word it started from.") + table(["row", *sides], rows))
     return Shown((plot_tuning(sides, epochs, title), plot_probs(sides, probs, samples.classes, text)), head + said + tokens)
 
-# %% ../nbs/14_playground.ipynb #a51beb21
+# %% ../nbs/14_playground.ipynb #a78a7af5
+def _controls(names):
+    "The playground's controls, for initialisations of these names."
+    first = lambda m, other: next((n for n in names if n.startswith(m)), other)
+    wide = lambda w, **k: (setattr(w, "layout", W.Layout(width="100%", max_width="620px", **k)), w)[1]
+    return dict(samples=wide(W.Textarea(EXAMPLE, description="samples"), height="190px"), words=wide(W.Text("bad, good", description="label words")),
+        a=W.Dropdown(options=names, value=first("MetaPT", first("PPT", "vocabulary")), description="A starts from"), b=W.Dropdown(options=names, value="vocabulary" if first("MetaPT", first("PPT", "")) else "random", description="B starts from"),
+        epochs=W.IntSlider(8, 1, 30, description="epochs"), rate=W.SelectionSlider(options=[.003, .01, .03, .1], value=.03, description="rate"), seed=W.BoundedIntText(0, min=0, max=999, description="seed"),
+        text=wide(W.Text("The bread was stale and the bill was wrong.", description="try a text")))
+
+# %% ../nbs/14_playground.ipynb #10ff178c
 class Playground(View):
     "Own sentences, two initialisations."
     def __init__(self,
@@ -189,14 +202,10 @@ class Playground(View):
         n_tokens: int = 20,  # L of the plain initialisations
     ):
         self.backbone, self.runs, self.n_tokens, self.tuned, self.thread, self.halt, self.last = backbone, Path(runs or project_folder()/"runs"), n_tokens, {}, None, threading.Event(), 0.
-        self.prompts = find_prompts(backbone, self.runs); names = [*PLAIN, *self.prompts]; first = lambda m, other: next((n for n in names if n.startswith(m)), other)
-        wide = lambda w, **k: (setattr(w, "layout", W.Layout(width="100%", max_width="620px", **k)), w)[1]
-        self.buttons = dict(tune=button("tune", "Tune", self.tune, "success"), stop=button("stop", "Stop", self.stop, "warning"), save_a=button("save-a", "Save A", lambda: self.save("A")), save_b=button("save-b", "Save B", lambda: self.save("B")), load=button("load", "Load", self.load))
+        self.prompts = find_prompts(backbone, self.runs); names = [*PLAIN, *self.prompts]
+        self.buttons = dict(tune=button("tune", "Tune", lambda: self.tune(), "success"), stop=button("stop", "Stop", lambda: self.stop(), "warning"), save_a=button("save-a", "Save A", lambda: self.save("A")), save_b=button("save-b", "Save B", lambda: self.save("B")), load=button("load", "Load", lambda: self.load()))
         self.file = control("file", W.Text("mine", description="file"))
-        super().__init__("playground", None, dict(samples=wide(W.Textarea(EXAMPLE, description="samples"), height="190px"), words=wide(W.Text("bad, good", description="label words")),
-            a=W.Dropdown(options=names, value=first("MetaPT", first("PPT", "vocabulary")), description="A starts from"), b=W.Dropdown(options=names, value="vocabulary" if first("MetaPT", first("PPT", "")) else "random", description="B starts from"),
-            epochs=W.IntSlider(8, 1, 30, description="epochs"), rate=W.SelectionSlider(options=[.003, .01, .03, .1], value=.03, description="rate"), seed=W.BoundedIntText(0, min=0, max=999, description="seed"),
-            text=wide(W.Text("The bread was stale and the bill was wrong.", description="try a text"))), extra=[row(*self.buttons.values(), self.file)], typed=("words",))
+        super().__init__("playground", None, _controls(names), extra=[row(*self.buttons.values(), self.file)], typed=("words",))
         self._able(); self.refresh()
 
     def _task(self):
@@ -211,10 +220,6 @@ class Playground(View):
             if key(n) not in self.tuned: self.tuned[key(n)] = Side(n, start_prompt(self.backbone, n, self.prompts, v["seed"], self.n_tokens))
         return dict(A=self.tuned[key(v["a"])], B=self.tuned[key(v["b"])])
 
-    def typed(self):
-        "Label words, checked while one types."
-        parse_words(self.controls["words"].value, self.backbone, parse_samples(self.controls["samples"].value).classes)
-
     def refresh(self, change=None):
         with self.guarded(): self._paint(); self.say("")
 
@@ -228,48 +233,62 @@ class Playground(View):
         for n, b in self.buttons.items(): b.disabled = busy != (n == "stop")
         for n, w in self.controls.items(): w.disabled = busy
 
-    def tune(self):
-        "Tune both sides on the same samples, in a thread."
+# %% ../nbs/14_playground.ipynb #498a47c9
+@patch
+def typed(self: Playground):
+    "Label words, checked while one types."
+    parse_words(self.controls["words"].value, self.backbone, parse_samples(self.controls["samples"].value).classes)
+
+# %% ../nbs/14_playground.ipynb #67b40c27
+@patch
+def tune(self: Playground):
+    "Tune both sides on the same samples, in a thread."
+    with self.guarded():
+        s, words, batch = self._task(); v = self.values(); sides = self._sides(); self.say(""); self.halt.clear()
+        config = TuneConfig(lr=v["rate"], warmup=2, epochs=v["epochs"], patience=v["epochs"], seed=v["seed"])
+        self.thread = threading.Thread(target=self._tune, args=(sides, batch, s, config), daemon=True); self.thread.start(); self._able()
+
+@patch
+def _tune(self: Playground, sides, batch, samples, config):
+    def epoch():
+        if self.halt.is_set(): raise InputError("Stopped: this side keeps its initialisation.")
+        if time.perf_counter() - self.last > 1: self._paint()
+    try:
         with self.guarded():
-            s, words, batch = self._task(); v = self.values(); sides = self._sides(); self.say(""); self.halt.clear()
-            config = TuneConfig(lr=v["rate"], warmup=2, epochs=v["epochs"], patience=v["epochs"], seed=v["seed"])
-            self.thread = threading.Thread(target=self._tune, args=(sides, batch, s, config), daemon=True); self.thread.start(); self._able()
+            for side in {id(s): s for s in sides.values() if s.prompt is None}.values():
+                try: tune_side(side, self.backbone, batch, samples, config, epoch)
+                except InputError: side.log = []; raise
+    finally:
+        with self.guarded(): self._paint()
+        self._able()
 
-    def _tune(self, sides, batch, samples, config):
-        def epoch():
-            if self.halt.is_set(): raise InputError("Stopped: this side keeps its initialisation.")
-            if time.perf_counter() - self.last > 1: self._paint()
-        try:
-            with self.guarded():
-                for side in {id(s): s for s in sides.values() if s.prompt is None}.values():
-                    try: tune_side(side, self.backbone, batch, samples, config, epoch)
-                    except InputError: side.log = []; raise
-        finally:
-            with self.guarded(): self._paint()
-            self._able()
+@patch
+def stop(self: Playground):
+    "End after the epoch in progress; a side not yet finished keeps its initialisation."
+    self.halt.set()
 
-    def stop(self):
-        "End after the epoch in progress; a side not yet finished keeps its initialisation."
-        self.halt.set()
+@patch
+def wait(self: Playground):
+    "Until nothing is being tuned."
+    if self.thread: self.thread.join()
 
-    def wait(self):
-        "Until nothing is being tuned."
-        if self.thread: self.thread.join()
+# %% ../nbs/14_playground.ipynb #d7fc7a20
+@patch
+def save(self: Playground, letter: str):
+    "Write a side's prompt with its card."
+    with self.guarded():
+        s, words, batch = self._task(); v = self.values(); name = self.file.value.strip(); require(name and Path(name).name == name, f"file '{name}': give a name without folders")
+        side = self._sides()[letter]; path = self.runs/"playground"/"prompts"/f"{name.removesuffix('.safetensors')}.safetensors"
+        save_prompt(path, side.now, self.backbone, batch, method=f"{'PT from ' if side.prompt is not None else ''}{side.name}", classes=list(s.classes), n_train=len(s.train), seed=v["seed"], epochs=v["epochs"], lr=v["rate"], tuned=side.prompt is not None)
+        self.say(f"Saved {letter} as {path.relative_to(self.runs.parent)}")
 
-    def save(self, letter: str):
-        "Write a side's prompt with its card."
-        with self.guarded():
-            s, words, batch = self._task(); v = self.values(); name = self.file.value.strip(); require(name and Path(name).name == name, f"file '{name}': give a name without folders")
-            side = self._sides()[letter]; path = self.runs/"playground"/"prompts"/f"{name.removesuffix('.safetensors')}.safetensors"
-            save_prompt(path, side.now, self.backbone, batch, method=f"{'PT from ' if side.prompt is not None else ''}{side.name}", classes=list(s.classes), n_train=len(s.train), seed=v["seed"], epochs=v["epochs"], lr=v["rate"], tuned=side.prompt is not None)
-            self.say(f"Saved {letter} as {path.relative_to(self.runs.parent)}")
-
-    def load(self):
-        "Read a saved prompt and let A start from it, under its own label words."
-        with self.guarded():
-            name = self.file.value.strip(); path = Path(name) if "/" in name else self.runs/"playground"/"prompts"/f"{name.removesuffix('.safetensors')}.safetensors"
-            _, card = load_prompt(path, self.backbone); require(card["template"] == TEMPLATE, f"{path}: made for the template '{card['template']}', the playground's is '{TEMPLATE}': tune a new prompt")
-            s = parse_samples(self.controls["samples"].value); require(len(card["words"]) == len(s.classes), f"{path}: made for {len(card['words'])} label words ({', '.join(card['words'])}), the samples have {len(s.classes)} classes: change the samples first")
-            key = f"file {path.stem}"; self.prompts[key] = path; self.tuned = {k: v for k, v in self.tuned.items() if k[0] != key}
-            for d in ("a", "b"): c = self.controls[d]; c.unobserve(self.refresh, "value"); at = c.value; c.options = [*PLAIN, *self.prompts]; c.value = key if d == "a" else at; c.observe(self.refresh, "value")
-            self.controls["words"].value = ", ".join(card["words"]); self._paint(); self.say(f"Loaded {path.name}: A starts from it.")
+@patch
+def load(self: Playground):
+    "Read a saved prompt and let A start from it, under its own label words."
+    with self.guarded():
+        name = self.file.value.strip(); path = Path(name) if "/" in name else self.runs/"playground"/"prompts"/f"{name.removesuffix('.safetensors')}.safetensors"
+        _, card = load_prompt(path, self.backbone); require(card["template"] == TEMPLATE, f"{path}: made for the template '{card['template']}', the playground's is '{TEMPLATE}': tune a new prompt")
+        s = parse_samples(self.controls["samples"].value); require(len(card["words"]) == len(s.classes), f"{path}: made for {len(card['words'])} label words ({', '.join(card['words'])}), the samples have {len(s.classes)} classes: change the samples first")
+        key = f"file {path.stem}"; self.prompts[key] = path; self.tuned = {k: v for k, v in self.tuned.items() if k[0] != key}
+        for d in ("a", "b"): c = self.controls[d]; c.unobserve(self.refresh, "value"); at = c.value; c.options = [*PLAIN, *self.prompts]; c.value = key if d == "a" else at; c.observe(self.refresh, "value")
+        self.controls["words"].value = ", ".join(card["words"]); self._paint(); self.say(f"Loaded {path.name}: A starts from it.")

@@ -27,20 +27,18 @@ class Ranks:
 
     def sum(self, x: torch.Tensor) -> torch.Tensor:
         "The sum of `x` over all processes, on each of them; `LostProcess` when one of them is gone."
-        return self._talk(lambda: __import__("accelerate").utils.reduce(x, "sum")) if self.size > 1 else x
+        if self.size == 1: return x
+        from accelerate.utils import reduce
+        return self._talk(reduce, x, "sum")
 
     def same(self, obj):
         "The first process's `obj`, on each of them."
-        return self._talk(lambda: __import__("accelerate").utils.broadcast_object_list([obj])[0]) if self.size > 1 else obj
+        if self.size == 1: return obj
+        from accelerate.utils import broadcast_object_list
+        return self._talk(broadcast_object_list, [obj])[0]
 
-    def close(self):
-        "Wait for all and part in order: a process that leaves first would take the others' store with it."
-        if self.size > 1:
-            from accelerate import PartialState
-            self.sum(torch.zeros(1)); PartialState().destroy_process_group()
-
-    def _talk(self, f):
-        try: return f()
+    def _talk(self, f, *args):
+        try: return f(*args)
         except RuntimeError as e: raise LostProcess(f"process {self.rank} of {self.size}: another process of this run is gone; start them all again with the same command, and the run goes on from its checkpoint") from e
 
 # %% ../nbs/05a_ranks.ipynb #19a4f103

@@ -15,6 +15,7 @@ from io import BytesIO
 from pathlib import Path
 
 import ipywidgets as W, numpy as np
+from fastcore.basics import patch
 from IPython.display import Javascript, display
 from matplotlib.figure import Figure
 
@@ -137,37 +138,47 @@ class View:
         "The controls' values by name."
         return {n: w.value for n, w in self.controls.items()}
 
-    def say(self, text: str, broken: bool = False):
-        "Put one line beside the controls; an empty one clears it."
-        colour = "var(--jp-error-color1)" if broken else "inherit"
-        kind = "mp-broken" if broken else "mp-said"
-        self.message.value = f"<div class='{kind}' role='alert' style='border-left:3px solid var(--jp-{'error' if broken else 'warn'}-color1);padding:2px 8px;margin:4px 0;color:{colour};line-height:1.4;white-space:normal;overflow-wrap:anywhere'>{html.escape(text)}</div>" if text else ""
-
-    @contextmanager
-    def guarded(self):
-        "Bad input becomes a message, any other error a red one that is raised too."
-        try: yield
-        except InputError as e: self.say(str(e))
-        except Exception as e: self.say(f"Broken: {type(e).__name__}: {e}", broken=True); raise
-
     def show(self, shown: Shown):
         "Put pictures, their words and the summary on the page."
         for place, (data, words) in zip(self.pictures, shown.pictures, strict=True): place.value = img(data, words)
         self.summary.value = shown.summary
 
-    def refresh(self, change=None):
-        "Draw what the controls say, one thread at a time, so that the last change is drawn last."
-        with self.drawing, self.guarded(): self.show(self.draw(**self.values())); self.say("")
-
-    def _typed(self, change):
-        if self.timer: self.timer.cancel()
-        self.timer = threading.Timer(.6, self.refresh); self.timer.daemon = True
-        with self.guarded(): self.say(""); self.typed(); self.timer.start()
-
-    def typed(self): "Check what is being typed; `InputError` is shown at once."
-
-    def settled(self):
-        "Wait until typed input is drawn."
-        if self.timer and self.timer.is_alive(): self.timer.join()
-
     def _ipython_display_(self): display(self.box); display(KEYBOARD)
+
+# %% ../nbs/11_widgets.ipynb #ed8b6f34
+@patch
+def say(self: View, text: str, broken: bool = False):
+    "Put one line beside the controls; an empty one clears it."
+    colour = "var(--jp-error-color1)" if broken else "inherit"
+    kind = "mp-broken" if broken else "mp-said"
+    self.message.value = f"<div class='{kind}' role='alert' style='border-left:3px solid var(--jp-{'error' if broken else 'warn'}-color1);padding:2px 8px;margin:4px 0;color:{colour};line-height:1.4;white-space:normal;overflow-wrap:anywhere'>{html.escape(text)}</div>" if text else ""
+
+@patch
+@contextmanager
+def guarded(self: View):
+    "Bad input becomes a message, any other error a red one that is raised too."
+    try: yield
+    except InputError as e: self.say(str(e))
+    except Exception as e: self.say(f"Broken: {type(e).__name__}: {e}", broken=True); raise
+
+# %% ../nbs/11_widgets.ipynb #09aed0e9
+@patch
+def refresh(self: View, change=None):
+    "Draw what the controls say, one thread at a time, so that the last change is drawn last."
+    with self.drawing, self.guarded(): self.show(self.draw(**self.values())); self.say("")
+
+# %% ../nbs/11_widgets.ipynb #36e12f71
+@patch
+def _typed(self: View, change):
+    if self.timer: self.timer.cancel()
+    self.timer = threading.Timer(.6, self.refresh); self.timer.daemon = True
+    with self.guarded(): self.say(""); self.typed(); self.timer.start()
+
+@patch
+def typed(self: View):
+    "Check what is being typed; `InputError` is shown at once."
+
+@patch
+def settled(self: View):
+    "Wait until typed input is drawn."
+    if self.timer and self.timer.is_alive(): self.timer.join()
