@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np, pandas as pd, torch
+import numpy as np, pandas as pd
 from tqdm.auto import tqdm
 
 from .backbone import WORDS, Backbone, Batch

@@ -9,13 +9,13 @@ __all__ = ['STARTS', 'SETS', 'SCALES', 'Y', 'EXPERIMENTS', 'Start', 'Cell', 'Sca
 
 # %% ../nbs/09a_experiments.ipynb #35a8d93b
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np, pandas as pd
 
 from .annotate import THRESHOLDS, fit_annotator, open_corpus
-from .backbone import WORDS, Backbone
+from .backbone import Backbone
 from .cluster import embed_texts, make_tasks, project, quality
 from .data import Dataset, balanced_quota, few_shot, load_dataset, overlap, pseudo_label
 from .demo import environment

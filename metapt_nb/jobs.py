@@ -9,7 +9,7 @@ __all__ = ['LostProcess', 'default_workers', 'run_jobs']
 import os, signal, threading, time
 from multiprocessing import current_process
 
-from .files import require
+from .files import InputError, require
 
 # %% ../nbs/00b_jobs.ipynb #fab156fd
 class LostProcess(RuntimeError):
@@ -54,7 +54,7 @@ def _local(function, tasks, workers):
 def _ray(function, tasks, address, gpus):
     "On a Ray cluster, or on one of this machine for the address 'local'; its nodes need the same files in reach."
     try: import ray
-    except ImportError as e: require(False, f"cluster='{address}': needs Ray: run 'pip install metapt_nb[cluster]'")
+    except ImportError as e: raise InputError(f"cluster='{address}': needs Ray: run 'pip install metapt_nb[cluster]'") from e
     ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
     try:
         remote = ray.remote(max_retries=3, num_cpus=1, num_gpus=gpus)(function); calls = {remote.remote(*t): i for i, t in enumerate(tasks)}

@@ -9,15 +9,14 @@ __all__ = ['PAPER', 'PAPER_SD', 'PAPER_TABLE2', 'MARGIN', 'Run', 'read_run', 'de
 
 # %% ../nbs/09b_verdicts.ipynb #23d42d74
 import json, os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np, pandas as pd
 from scipy import stats
 
-from .annotate import THRESHOLDS
-from .evaluate import COLOURS, GridConfig, paired
-from .experiments import EXPERIMENTS, SETS, STARTS, Scale, experiment
+from .evaluate import COLOURS, GridConfig
+from .experiments import SETS, Scale, experiment
 from .files import require
 from .maml import MetaConfig
 from .tune import PretrainConfig, TuneConfig
