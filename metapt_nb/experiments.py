@@ -77,8 +77,8 @@ class Scale:
     row_counts: tuple = (1000, 4000)        # Figure 3a
     ks: tuple = (3, 10, 30)                # Figure 3b
     maps: tuple = (3, 6, 10)     # Figure 4
-    ppt: PretrainConfig = PretrainConfig(lr=.03, samples=2000, validate_every=500)
-    meta: MetaConfig = MetaConfig(lr=.03, samples=2000, validate_every=500, inner_lr=1., tasks_per_step=2)
+    ppt: PretrainConfig = PretrainConfig(lr=.03, validate_every=1000, select="loss")
+    meta: MetaConfig = MetaConfig(lr=.03, validate_every=1000, select="loss", inner_lr=1., tasks_per_step=2)
     grid: GridConfig = GridConfig(n_test=200, tune=TuneConfig(lr=.01, epochs=10), full=TuneConfig(lr=3e-4, epochs=6))
 
     def at(self, n_train: int) -> GridConfig:
@@ -88,7 +88,7 @@ class Scale:
 
 # %% ../nbs/09a_experiments.ipynb #16caee1a
 def _scales():
-    cpu = Scale(); many = dict(samples=40000, validate_every=2000); gpu_grid = GridConfig(n_test=1000, max_length=128, tune=TuneConfig(lr=.01, epochs=30), full=TuneConfig(lr=3e-4, epochs=30))
+    cpu = Scale(); many = dict(samples=40000, validate_every=2000, select="loss"); gpu_grid = GridConfig(n_test=1000, max_length=128, tune=TuneConfig(lr=.01, epochs=30), full=TuneConfig(lr=3e-4, epochs=30))
     gpu = Scale(rows=15000, open_rows=200000, seeds=(0, 1, 2, 3, 4), figure_seeds=(0, 1, 2, 3, 4), sizes=(10, 40, 160, 640, 2560), row_counts=(250, 1000, 4000, 15000), ks=(3, 6, 10, 20, 30), grid=gpu_grid,
                 ppt=PretrainConfig(lr=.03, **many), meta=MetaConfig(lr=.03, inner_lr=1., tasks_per_step=2, **many))
     paper = replace(gpu, backbone="google-t5/t5-base", n_tokens=100, rows=650000, open_rows=10**7, thresholds=(.95, .5, .5, .5, .7), row_counts=(1000, 3000, 10000, 100000, 650000),
@@ -178,7 +178,7 @@ def pretrain_start(
     run = (ppt_train if start.method == "PPT" else meta_train)(backbone, P, batch, parts, cfg, file.with_suffix(".pt"), desc=f"{start.key}, seed {seed}")
     log = {f"mean_{c}": float(run.log[c].mean()) for c in ("agreement", "inner_step") if c in run.log}
     row = dict(start=start.key, seed=seed, **asdict(start), **{f"tasks_{k}": v for k, v in facts.items()}, n_rows=len(batch), seen=run.seen, updates=run.steps, pretrain_seconds=round(run.seconds, 1),
-               **log, moved=float((run.prompt - P).norm()/P.norm()), val_seen=numbers(run.validation.seen), val_accuracy=numbers(run.validation.accuracy))
+               **log, moved=float((run.prompt - P).norm()/P.norm()), val_seen=numbers(run.validation.seen), val_accuracy=numbers(run.validation.accuracy), val_loss=numbers(run.validation.loss))
     with atomic(file.with_suffix(".json")) as tmp: tmp.write_text(json.dumps(row))
     save_prompt(file, run.prompt, backbone, batch, method=start.key, data=data, budget=run.seen, steps=run.steps, seed=seed, config=asdict(cfg)); file.with_suffix(".pt").unlink()
 

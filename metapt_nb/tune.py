@@ -181,6 +181,7 @@ class PretrainConfig:
     warmup: int = 20          # steps
     validate_every: int = 500 # examples between validations
     patience: int = 6         # validations without a better score
+    select: str = "accuracy"  # what makes a validation better: "accuracy", then the loss; or "loss" alone
     seed: int = 0
 
 @dataclass(frozen=True)
@@ -216,6 +217,7 @@ def pretrain(
     on_step=None,             # called with the state after each step; may raise to stop
 ) -> Pretrained:
     "AdamW on the prompt until the budget is spent or validation stops improving; resumes bit for bit from its checkpoint."
+    require(config.select in ("accuracy", "loss"), f"select='{config.select}': choose accuracy or loss")
     s = backbone.scale; U, opt = prompt_optimizer(prompt, s, config.weight_decay); start = time.perf_counter()
     stamp = digest(stamp, repr(config), backbone.hash, prompt.detach().double().cpu().numpy().tobytes())
     world = ranks(); st = world.same(world.rank == 0 and _read_checkpoint(checkpoint, stamp)) or dict(stamp=stamp, step=0, seen=0, next=0, bad=0, best=None, kept=None, log=[], validation=[], seconds=0., done=False)
@@ -229,7 +231,7 @@ def pretrain(
             with atomic(checkpoint) as tmp: torch.save(st, tmp)
     def check():
         row = dict(seen=st["seen"], step=st["step"], seconds=now(), **validate((U.detach()*s))); st["validation"].append(row)
-        score = [row["accuracy"], -row["loss"]]; better = st["best"] is None or score > st["best"]
+        score = [row["accuracy"], -row["loss"]] if config.select == "accuracy" else [-row["loss"]]; better = st["best"] is None or score > st["best"]
         st["bad"] = 0 if better else st["bad"] + 1
         if better: st["best"], st["kept"] = score, (U.detach()*s).cpu().clone()
         st["next"] += config.validate_every; st["done"] = st["bad"] >= config.patience or st["seen"] >= config.samples
