@@ -59,7 +59,7 @@ def cmd_sweep(a):
 def cmd_paper(a):
     "The paper's tables and figures, run at a scale."
     from metapt_nb.experiments import EXPERIMENTS, run_experiments
-    rows = run_experiments(a.names or tuple(EXPERIMENTS), a.scale, a.out, a.folder, a.device, a.dtype, a.workers, a.cluster)
+    rows = run_experiments(a.names or tuple(EXPERIMENTS), a.scale, a.out, a.folder, a.device, a.dtype, a.workers, a.cluster, only=[l.strip() for l in a.only.split(",")] if a.only else ())
     print(rows.groupby(["dataset", "n_train", "start"], sort=False).accuracy.agg(["mean", "std", "count"]).round(3).to_string())
 
 # %% ../nbs/10_cli.ipynb #b274feac
@@ -142,6 +142,7 @@ def _parser():
     p = add("sweep", cmd_sweep); p.add_argument("--out", default="runs/sweep", help="folder of all outputs")
     p = add("paper", cmd_paper, False); p.add_argument("names", nargs="*", metavar="NAME", help="table1, table2, figure2, figure3a, figure3b; all of them without any")
     p.add_argument("--scale", default="cpu", help="smoke, cpu, gpu or paper"); p.add_argument("--out", default="runs/paper", help="folder of all outputs")
+    p.add_argument("--only", metavar="ROWS", help="some rows or curves, comma separated, such as 'PT,PPT(Y)'")
     p.add_argument("--folder", help="folder of the upstream files, or 'hub'; $METAPT_DATA by default"); p.add_argument("--device", default="cpu", help="cpu or cuda"); p.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16")
     p.add_argument("--workers", type=int, help="processes; by default one on a GPU, on CPUs one per core and at most four"); p.add_argument("--cluster", help="a Ray address (auto, host:port or local) instead of local processes")
     p = add("meta-train", cmd_meta_train); data(p); p.add_argument("--out", default="meta.safetensors", help="prompt file")

@@ -253,11 +253,14 @@ def run_experiments(
     workers: int = None,      # processes; `jobs.default_workers` by default
     cluster: str = None,      # a Ray address instead
     together: int = 5,        # prompts tuned in one pass
+    only=(),                  # labels of rows or curves; all by default
 ) -> pd.DataFrame:            # one row per cell
     "Run the cells of some tables and figures that are not in `out` yet."
     require(isinstance(scale, Scale) or scale in SCALES, f"scale='{scale}': choose from {', '.join(SCALES)}")
     sc = scale if isinstance(scale, Scale) else SCALES[scale]; out = Path(out); where = dict(workers=workers or default_workers(device), cluster=cluster)
-    cells = list(dict.fromkeys(c for n in names for group in experiment(n, sc).values() for c in group))
+    wanted = [(str(l[0] if isinstance(l, tuple) else l), cells) for n in names for l, cells in experiment(n, sc).items()]; labels = {l for l, _ in wanted}
+    require(set(only) <= labels, f"only: no row {', '.join(sorted(set(only) - labels))} in {', '.join(names)}; there are {', '.join(sorted(labels))}")
+    cells = list(dict.fromkeys(c for l, group in wanted if not only or l in only for c in group))
     data = {n: load_dataset(n, folder=folder) for n in dict.fromkeys(c.dataset for c in cells)}
     backbone = Backbone.load(sc.backbone, device, dtype); starts = list(dict.fromkeys((c.start, c.pretrained) for c in cells if c.start.corpus))
     texts = {n: pretraining_rows(n, sc, folder) for n in dict.fromkeys(s.corpus for s, _ in starts)}
