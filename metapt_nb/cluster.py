@@ -47,6 +47,7 @@ def embedding_file(
     "Where the embeddings of exactly these texts are kept."
     return cache_dir("embeddings")/f"{digest(encoder, *texts)}.npy"
 
+# %% ../nbs/02_cluster.ipynb #528ca1bb
 def embed_texts(
     texts,                  # n strings
     encoder="embedded",     # as in `load_encoder`

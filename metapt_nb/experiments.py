@@ -244,6 +244,22 @@ def pretrain_starts(
     return files
 
 # %% ../nbs/09a_experiments.ipynb #04fd6ef7
+def _write(rows, cells, data, texts, sc, backbone, out, where, folder):
+    "What tables and figures are drawn from."
+    with atomic(out/"cells.csv") as tmp: rows.round(6).to_csv(tmp, index=False)
+    splits = {(d, n, s): few_shot(data[d], n, sc.grid.n_dev, s, sc.grid.n_test) for d, n, s in dict.fromkeys((c.dataset, c.n_train, c.seed) for c in cells)}
+    table = [dict(dataset=d, n_train=n, seed=s, split=f.hash, part=p, rows=" ".join(map(str, getattr(f, p)))) for (d, n, s), f in splits.items() for p in ("train", "dev", "test")]
+    extras = {}
+    if "yelp5" in texts: extras |= {"clusters.csv": lambda: cluster_table(texts["yelp5"], sc), "map.csv.gz": lambda: cluster_map(texts["yelp5"], sc)}
+    if "pseudo" in texts: extras["annotator.csv"] = lambda: annotator_table(sc, folder)
+    for name, make in extras.items():
+        if not (out/name).exists():
+            with atomic(out/name) as tmp: make().round(4).to_csv(tmp, index=False, compression=dict(method="gzip", mtime=0) if name.endswith("gz") else None)
+    with atomic(out/"splits.csv.gz") as tmp: pd.DataFrame(table).to_csv(tmp, index=False, compression=dict(method="gzip", mtime=0))
+    with atomic(out/"settings.json") as tmp:
+        tmp.write_text(json.dumps(dict(scale=asdict(sc), data={d.name: d.hash for d in data.values()}, texts={n: dict(t.audit, rows=len(t), hash=t.hash) for n, t in texts.items()}, **where, **environment(backbone)), indent=1))
+
+# %% ../nbs/09a_experiments.ipynb #b8d8baf4
 def run_experiments(
     names=tuple(EXPERIMENTS), # keys of `EXPERIMENTS`
     scale="cpu",              # a key of `SCALES`, or a `Scale`
@@ -274,18 +290,3 @@ def run_experiments(
     rows = run_groups(groups, backbone, out, **where); names = rows.pop("method").str.rpartition("@")
     rows.insert(0, "start", names[0]); rows.insert(1, "pretrained", names[2].astype(int)); _write(rows, cells, data, texts, sc, backbone, out, where, folder)
     return rows
-
-def _write(rows, cells, data, texts, sc, backbone, out, where, folder):
-    "What tables and figures are drawn from."
-    with atomic(out/"cells.csv") as tmp: rows.round(6).to_csv(tmp, index=False)
-    splits = {(d, n, s): few_shot(data[d], n, sc.grid.n_dev, s, sc.grid.n_test) for d, n, s in dict.fromkeys((c.dataset, c.n_train, c.seed) for c in cells)}
-    table = [dict(dataset=d, n_train=n, seed=s, split=f.hash, part=p, rows=" ".join(map(str, getattr(f, p)))) for (d, n, s), f in splits.items() for p in ("train", "dev", "test")]
-    extras = {}
-    if "yelp5" in texts: extras |= {"clusters.csv": lambda: cluster_table(texts["yelp5"], sc), "map.csv.gz": lambda: cluster_map(texts["yelp5"], sc)}
-    if "pseudo" in texts: extras["annotator.csv"] = lambda: annotator_table(sc, folder)
-    for name, make in extras.items():
-        if not (out/name).exists():
-            with atomic(out/name) as tmp: make().round(4).to_csv(tmp, index=False, compression=dict(method="gzip", mtime=0) if name.endswith("gz") else None)
-    with atomic(out/"splits.csv.gz") as tmp: pd.DataFrame(table).to_csv(tmp, index=False, compression=dict(method="gzip", mtime=0))
-    with atomic(out/"settings.json") as tmp:
-        tmp.write_text(json.dumps(dict(scale=asdict(sc), data={d.name: d.hash for d in data.values()}, texts={n: dict(t.audit, rows=len(t), hash=t.hash) for n, t in texts.items()}, **where, **environment(backbone)), indent=1))
