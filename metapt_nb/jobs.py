@@ -6,7 +6,7 @@
 __all__ = ['LostProcess', 'default_workers', 'run_jobs']
 
 # %% ../nbs/00b_jobs.ipynb #68eb06c0
-import os, signal, threading, time
+import os, signal, threading, time, warnings
 from multiprocessing import current_process
 
 from .files import InputError, require
@@ -39,7 +39,7 @@ def _local(function, tasks, workers):
     "In `workers` processes of this machine."
     from joblib.externals.loky import ProcessPoolExecutor, as_completed
     from joblib.externals.loky.process_executor import BrokenProcessPool
-    left, barren = dict(enumerate(tasks)), 0
+    left, barren = dict(enumerate(tasks)), 0; warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning) # loky replaces a worker that has grown by 300 MB
     env = dict(OMP_NUM_THREADS=str(max(1, os.cpu_count()//workers)), MALLOC_TRIM_THRESHOLD_=str(2**31 - 1), MALLOC_MMAP_THRESHOLD_=str(2**25)) # as `t5.keep_freed_memory`
     while left:
         pool = ProcessPoolExecutor(workers, initializer=_begin, initargs=(workers, os.getpid()), env=env)
