@@ -196,7 +196,7 @@ def _ks(run, rows):
     return f"K = {k} − K = {low}: {rise}; K = {high} − K = {k}: {flat}", decide(rise.sign, same(flat))
 
 def _map(run, rows):
-    c = run.extra("clusters").query("method == 'kmeans' and asked in @run.scale.maps"); worst = c.map_silhouette.min()
+    c = run.extra("clusters").query("method == 'kmeans' and asked in @run.scale.maps").sort_values("asked"); worst = c.map_silhouette.min()
     return "silhouette in the t-SNE plane " + ", ".join(f"{s:.2f} (K = {k})" for k, s in zip(c.asked, c.map_silhouette)) + "; below 0.25 is no substantial structure (Kaufman & Rousseeuw 1990)", decide(int(worst > .25) - int(worst < .25))
 
 def _faster(run, rows):
