@@ -6,7 +6,7 @@
 __all__ = ['LostProcess', 'default_workers', 'run_jobs']
 
 # %% ../nbs/00b_jobs.ipynb #68eb06c0
-import os, signal, threading, time, warnings
+import os, re, signal, threading, time, warnings
 from multiprocessing import current_process
 
 from .files import InputError, require
@@ -24,7 +24,7 @@ def default_workers(
 # %% ../nbs/00b_jobs.ipynb #6405efb1
 def _begin(workers, parent):
     "First thing in a worker, before tqdm is imported, which then reads its defaults."
-    os.environ["TQDM_POSITION"] = str(1 + (int(current_process().name.rpartition("-")[2]) - 1) % workers)
+    os.environ["TQDM_POSITION"] = str(1 + (int(re.findall(r"\d+", current_process().name)[-1]) - 1) % workers)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     def watch():
         while os.getppid() == parent: time.sleep(.5)
