@@ -121,11 +121,11 @@ def _parser():
     "All commands with their defaults."
     fmt = argparse.ArgumentDefaultsHelpFormatter
     top = argparse.ArgumentParser("metapt", description="Meta-learned prompt tuning (MetaPT, arXiv 2205.12471).", formatter_class=fmt); sub = top.add_subparsers(required=True, metavar="COMMAND")
+    def machine(p): p.add_argument("--device", default="cpu", help="cpu or cuda"); p.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16")
+    def workers(p): p.add_argument("--workers", type=int, help="processes; by default one on a GPU, on CPUs one per core and at most four")
     def add(name, fn, backbone="embedded"):
         p = sub.add_parser(name, help=fn.__doc__, description=fn.__doc__, formatter_class=fmt); p.set_defaults(run=fn)
-        if backbone is not False:
-            p.add_argument("--backbone", default=backbone, help="'embedded', a Hub id or a folder of the T5 family"); p.add_argument("--device", default="cpu", help="cpu or cuda")
-            p.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16")
+        if backbone is not False: p.add_argument("--backbone", default=backbone, help="'embedded', a Hub id or a folder of the T5 family"); machine(p)
         return p
     def data(p):
         p.add_argument("data", metavar="DATA", help="an embedded data set's name, or a CSV, TSV, JSON lines or Parquet file")
@@ -137,14 +137,13 @@ def _parser():
     p = add("demo", cmd_demo); p.add_argument("--out", default="runs/demo", help="folder of all outputs"); p.add_argument("--full", action="store_true", help="all data sets, five seeds, FT")
     p.add_argument("--route", default="labelled", choices=("labelled", "pseudo"), help="pre-training text"); p.add_argument("--k", type=int, help="auxiliary tasks, 10 by default")
     p.add_argument("--method", default="kmeans", choices=("kmeans", "lda", "random", "label"), help="how tasks are made")
-    p.add_argument("--smoke", action="store_true", help="a random miniature instead, in seconds"); p.add_argument("--no-report", action="store_true", help="leave report.html out")
-    p.add_argument("--workers", type=int, help="processes; by default one on a GPU, on CPUs one per core and at most four")
+    p.add_argument("--smoke", action="store_true", help="a random miniature instead, in seconds"); p.add_argument("--no-report", action="store_true", help="leave report.html out"); workers(p)
     p = add("sweep", cmd_sweep); p.add_argument("--out", default="runs/sweep", help="folder of all outputs")
     p = add("paper", cmd_paper, False); p.add_argument("names", nargs="*", metavar="NAME", help="table1, table2, figure2, figure3a, figure3b; all of them without any")
     p.add_argument("--scale", default="cpu", help="smoke, cpu, gpu or paper"); p.add_argument("--out", default="runs/paper", help="folder of all outputs")
     p.add_argument("--only", metavar="ROWS", help="some rows or curves, comma separated, such as 'PT,PPT(Y)'")
-    p.add_argument("--folder", help="folder of the upstream files, or 'hub'; $METAPT_DATA by default"); p.add_argument("--device", default="cpu", help="cpu or cuda"); p.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16")
-    p.add_argument("--workers", type=int, help="processes; by default one on a GPU, on CPUs one per core and at most four"); p.add_argument("--cluster", help="a Ray address (auto, host:port or local) instead of local processes")
+    p.add_argument("--folder", help="folder of the upstream files, or 'hub'; $METAPT_DATA by default"); machine(p); workers(p)
+    p.add_argument("--cluster", help="a Ray address (auto, host:port or local) instead of local processes")
     p = add("meta-train", cmd_meta_train); data(p); p.add_argument("--out", default="meta.safetensors", help="prompt file")
     p.add_argument("--method", default="kmeans", choices=("kmeans", "lda", "random", "label"), help="how tasks are made"); p.add_argument("--k", type=int, default=10, help="tasks")
     p.add_argument("--samples", type=int, default=4000, help="budget: labelled samples seen"); p.add_argument("--lr", type=float, default=.03, help="β, in units of the embedding scale")

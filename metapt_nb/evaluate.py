@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'GridConfig', 'numbers', 'scores', 'test_scores', 'run_cells', 'cell_file', 'write_cells', 'even_groups',
-           'run_groups', 'run_grid', 'paired', 'summary', 'markdown', 'plot_results', 'plot_curves']
+           'run_groups', 'require_apart', 'run_grid', 'interval', 'paired', 'mean_sd', 'summary', 'markdown',
+           'plot_results', 'plot_curves']
 
 # %% ../nbs/08_evaluate.ipynb #ccb70de4
 import json
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np, pandas as pd
+from scipy import stats
 from tqdm.auto import tqdm
 
 from .backbone import WORDS, Backbone, Batch
@@ -120,6 +122,14 @@ def run_groups(
     return there
 
 # %% ../nbs/08_evaluate.ipynb #f1f6fa66
+def require_apart(
+    dataset: Dataset,  # to be tested on
+    text: Dataset,     # pre-trained on
+):
+    "`InputError` when a hundredth of a data set's texts were pre-trained on."
+    require((o := overlap(dataset, text)) < .01, f"{dataset.name}: {o:.0%} of its texts occur in the pre-training set {text.name}: choose another data set")
+
+# %% ../nbs/08_evaluate.ipynb #20ff5ca7
 def run_grid(
     backbone: Backbone,
     starts: dict,            # method -> function (seed) -> [L, d] prompt, or None for FT
@@ -133,7 +143,7 @@ def run_grid(
 ) -> pd.DataFrame:
     "All cells of methods × data sets × seeds, resumed from those already in `out`."
     for d in datasets:
-        for p in pretrained_on: require((o := overlap(d, p)) < .01, f"{d.name}: {o:.0%} of its texts occur in the pre-training set {p.name}: choose another data set")
+        for p in pretrained_on: require_apart(d, p)
     groups = []
     for d in datasets:
         cells = [(m, start and start(s), s) for s in seeds for m, start in starts.items()]; prompted = [c for c in cells if c[1] is not None]
@@ -141,6 +151,14 @@ def run_grid(
     return run_groups(groups, backbone, out, **where)
 
 # %% ../nbs/08_evaluate.ipynb #cde7cc9d
+def interval(
+    d,             # n differences
+) -> tuple:        # n, mean, low, high
+    "Student's 95 % interval of a mean; without bounds for fewer than two."
+    d = np.asarray(d, dtype=float); n = len(d); mean = d.mean() if n else np.nan
+    half = stats.t.ppf(.975, n - 1)*d.std(ddof=1)/n**.5 if n > 1 else np.inf
+    return n, float(mean), float(mean - half), float(mean + half)
+
 def paired(
     results: pd.DataFrame,
     method: str,
@@ -148,22 +166,28 @@ def paired(
     metric: str = "accuracy",
 ) -> dict: # n, mean, low, high, p
     "Paired t-test of `method` minus `reference` over (dataset, seed)."
-    from scipy import stats
     wide = results.pivot_table(index=["dataset", "seed"], columns="method", values=metric)[[method, reference]].dropna()
-    d = (wide[method] - wide[reference]).to_numpy(); n = len(d); mean = d.mean() if n else float("nan")
+    d = (wide[method] - wide[reference]).to_numpy(); n, mean, low, high = interval(d)
     if n < 2 or d.std() == 0: return dict(n=n, mean=mean, low=mean, high=mean, p=1. if n and mean == 0 else float("nan"))
-    half = stats.t.ppf(.975, n - 1)*d.std(ddof=1)/n**.5
-    return dict(n=n, mean=mean, low=mean - half, high=mean + half, p=float(stats.ttest_1samp(d, 0).pvalue))
+    return dict(n=n, mean=mean, low=low, high=high, p=float(stats.ttest_1samp(d, 0).pvalue))
 
 # %% ../nbs/08_evaluate.ipynb #96ff811c
+def mean_sd(
+    results: pd.DataFrame,
+    metric: str = "accuracy",
+    by: str = "method",      # column whose values become rows
+) -> pd.DataFrame:           # by × data set
+    "'mean ± sd' in percent."
+    g = results.groupby([by, "dataset"], sort=False)[metric]; percent = lambda x: (x.unstack(sort=False)*100).map("{:.1f}".format)
+    return percent(g.mean()) + " ± " + percent(g.std())
+
 def summary(
     results: pd.DataFrame,
     metric: str = "accuracy",
     reference: str = "PPT",
 ) -> pd.DataFrame:
     "Rows are methods: 'mean ± sd' in percent per data set, the mean of means, and the paired comparison with `reference`."
-    g = results.groupby(["method", "dataset"], sort=False)[metric]; mean, sd = g.mean().unstack(sort=False)*100, g.std().unstack(sort=False)*100
-    out = mean.map("{:.1f}".format) + " ± " + sd.map("{:.1f}".format)
+    out = mean_sd(results, metric); mean = results.groupby(["method", "dataset"], sort=False)[metric].mean().unstack(sort=False)*100
     out["mean"] = mean.mean(axis=1).map("{:.1f}".format)
     if reference in mean.index:
         tests = {m: paired(results, m, reference, metric) for m in mean.index}

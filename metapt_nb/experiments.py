@@ -13,18 +13,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np, pandas as pd
+from tqdm.auto import tqdm
 
 from .annotate import THRESHOLDS, fit_annotator, open_corpus
 from .backbone import Backbone
 from .cluster import embed_texts, make_tasks, project, quality
-from .data import Dataset, balanced_quota, few_shot, load_dataset, overlap, pseudo_label
-from .demo import environment
-from .evaluate import GridConfig, even_groups, numbers, run_groups
+from .data import Dataset, balanced_quota, few_shot, load_dataset, pseudo_label
+from .demo import TRAINERS, environment, hold_out
+from .evaluate import GridConfig, even_groups, numbers, require_apart, run_groups
 from .files import atomic, digest, require
 from .jobs import default_workers, run_jobs
-from .maml import MetaConfig, meta_train, split_tasks
+from .maml import MetaConfig
 from .prompts import load_prompt, save_prompt
-from .tune import PretrainConfig, TuneConfig, ppt_train
+from .tune import PretrainConfig, TuneConfig
 
 # %% ../nbs/09a_experiments.ipynb #eabe96a1
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Start:
     def key(self) -> str:
         "Its name in files and tables: the values that are set."
         return "-".join([self.method, *(f"{n}{v:g}" if n else str(v) for n, v in (("", self.corpus), ("", self.tasks), ("k", self.k), ("rows", self.rows), ("alpha", self.alpha), ("", self.order)) if v not in ("", None))])
+
+    @property
+    def source(self) -> tuple: "All that decides its tasks."; return self.corpus, self.tasks, self.k, self.rows
 
 @dataclass(frozen=True)
 class Cell:
@@ -159,8 +163,7 @@ def prepare(
     "Tasks of a start, and how good a clustering they are."
     text = text.rows(range(min(len(text), start.rows or scale.rows))); X = embed_texts(text.texts)
     tasks = make_tasks(text.texts, start.tasks, start.k or scale.k, 0, text.labels, X)
-    parts = split_tasks(tasks, held_out=max(.03, min(.2, 100/len(text))))
-    return backbone.encode(text.texts, text.labels, max_length=scale.grid.max_length), parts, quality(X, tasks, text.labels)
+    return backbone.encode(text.texts, text.labels, max_length=scale.grid.max_length), hold_out(tasks), quality(X, tasks, text.labels)
 
 def pretrain_start(
     start: Start,
@@ -172,10 +175,9 @@ def pretrain_start(
     file: Path,           # the prompt; its curves lie beside it
 ):
     "Pre-train a prompt and save it; a file with its curves and what it cost comes first."
-    P = backbone.init_prompt(scale.n_tokens, seed=seed)
-    cfg = replace(scale.ppt, seed=seed) if start.method == "PPT" else replace(scale.meta, seed=seed, tasks_per_step=min(scale.meta.tasks_per_step or len(parts), len(parts)),
-        **({} if start.alpha is None else dict(inner_lr=start.alpha)), **({} if start.order is None else dict(order=start.order)))
-    run = (ppt_train if start.method == "PPT" else meta_train)(backbone, P, batch, parts, cfg, file.with_suffix(".pt"), desc=f"{start.key}, seed {seed}")
+    P = backbone.init_prompt(scale.n_tokens, seed=seed); key, train = TRAINERS[start.method]; cfg = replace(getattr(scale, key), seed=seed)
+    if start.method == "MetaPT": cfg = replace(cfg, tasks_per_step=min(cfg.tasks_per_step or len(parts), len(parts)), inner_lr=cfg.inner_lr if start.alpha is None else start.alpha, order=start.order or cfg.order)
+    run = train(backbone, P, batch, parts, cfg, file.with_suffix(".pt"), desc=f"{start.key}, seed {seed}")
     log = {f"mean_{c}": float(run.log[c].mean()) for c in ("agreement", "inner_step") if c in run.log}
     row = dict(start=start.key, seed=seed, **asdict(start), **{f"tasks_{k}": v for k, v in facts.items()}, n_rows=len(batch), seen=run.seen, updates=run.steps, pretrain_seconds=round(run.seconds, 1),
                **log, moved=float((run.prompt - P).norm()/P.norm()), val_seen=numbers(run.validation.seen), val_accuracy=numbers(run.validation.accuracy), val_loss=numbers(run.validation.loss))
@@ -216,7 +218,7 @@ def annotator_table(
     annotate = _annotator(folder); both = open_corpus(scale.open_rows); wiki = set(load_dataset("wikipedia").texts); rows = []
     said, top = (lambda p: (p.argmax(1), p.max(1)))(annotate(list(both.texts))); is_wiki = np.array([t in wiki for t in both.texts])
     for name, mask in (("wikipedia", is_wiki), ("imdb", ~is_wiki)):
-        for c, cls in enumerate(both.classes or annotate.classes):
+        for c, cls in enumerate(annotate.classes):
             hit = mask & (said == c); rows.append(dict(corpus=name, label=cls, said=int(hit.sum()), share=hit.sum()/mask.sum(), confidence=float(top[hit].mean()) if hit.any() else np.nan, sure=(hit & (top > scale.thresholds[c])).sum()/mask.sum(), recall=annotate.recall[c]))
     return pd.DataFrame(rows)
 
@@ -236,9 +238,8 @@ def pretrain_starts(
     "Every prompt that is not there yet, and `pretraining.csv`."
     files = {(s, i): prompt_file(out, s, i, scale, backbone, texts[s.corpus]) for s, i in wanted}
     missing = [w for w, f in files.items() if not f.exists()]
-    ready = {s: prepare(s, scale, backbone, texts[s.corpus]) for s in dict.fromkeys(s for s, _ in missing)}
-    jobs = [(s, i, scale, backbone, *ready[s], {texts[s.corpus].name: texts[s.corpus].hash}, files[s, i]) for s, i in missing]
-    from tqdm.auto import tqdm
+    ready = {k: prepare(s, scale, backbone, texts[s.corpus]) for k, s in {s.source: s for s, _ in missing}.items()}
+    jobs = [(s, i, scale, backbone, *ready[s.source], {texts[s.corpus].name: texts[s.corpus].hash}, files[s, i]) for s, i in missing]
     for _ in tqdm(run_jobs(pretrain_start, jobs, gpus=float(backbone.device.type == "cuda"), **where), total=len(jobs), desc="pre-trainings", disable=None): pass
     with atomic(out/"pretraining.csv") as tmp: pd.DataFrame([json.loads(f.with_suffix(".json").read_text()) for f in files.values()]).to_csv(tmp, index=False)
     return files
@@ -281,7 +282,7 @@ def run_experiments(
     backbone = Backbone.load(sc.backbone, device, dtype); starts = list(dict.fromkeys((c.start, c.pretrained) for c in cells if c.start.corpus))
     texts = {n: pretraining_rows(n, sc, folder) for n in dict.fromkeys(s.corpus for s, _ in starts)}
     for d in data.values():
-        for t in texts.values(): require((o := overlap(d, t)) < .01, f"{d.name}: {o:.0%} of its texts occur in the pre-training rows {t.name}: choose another data set")
+        for t in texts.values(): require_apart(d, t)
     files = pretrain_starts(starts, sc, backbone, texts, out, **where); groups = []
     def first(c): return load_prompt(files[c.start, c.pretrained], backbone)[0] if c.start.corpus else backbone.init_prompt(sc.n_tokens, seed=c.pretrained) if c.start.method == "PT" else None
     for d, n in dict.fromkeys((c.dataset, c.n_train) for c in cells):
