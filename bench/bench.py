@@ -11,7 +11,7 @@ from metapt_nb.backbone import Backbone, Batch
 from metapt_nb.data import few_shot, load_dataset
 from metapt_nb.files import atomic
 from metapt_nb.maml import meta_gradient, predict_memory
-from metapt_nb.t5 import build_t5
+from metapt_nb.t5 import build_t5, keep_freed_memory
 from metapt_nb.tune import TuneConfig, tune_prompt, tune_prompts
 
 HERE = Path(__file__).parent
@@ -214,7 +214,7 @@ def table(r):
 
 
 def main():
-    matplotlib.use("Agg"); torch.manual_seed(0); dtypes = ["float32"] + (["bfloat16"] if Backbone.load().dtype == torch.bfloat16 else [])
+    matplotlib.use("Agg"); torch.manual_seed(0); keep_freed_memory(); dtypes = ["float32"] + (["bfloat16"] if Backbone.load().dtype == torch.bfloat16 else [])
     bbs = {n: Backbone.load(dtype=n) for n in dtypes}; rt = load_dataset("rotten_tomatoes"); texts = rt.rows(np.random.default_rng(0).permutation(len(rt))[:3000])
     r = dict(command="make bench", date=time.strftime("%Y-%m-%d"), cores=os.cpu_count(), machine=platform.machine(), versions={n: version(n) for n in ("torch", "transformers", "higher", "torchopt")})
     r["gradient"] = bench_gradient(bbs, texts); r["tuning"] = {n: bench_tuning(bb, load_dataset("amazon")) for n, bb in bbs.items()}; r["growth"] = bench_growth(bbs, texts); r["profile"] = {n: bench_profile(bb, texts) for n, bb in bbs.items()}; r["compile"] = bench_compile(bbs["float32"], texts)

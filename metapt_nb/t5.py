@@ -80,12 +80,14 @@ def _gelu012(a):
 class _GateBackward(Function):
     @staticmethod
     def forward(ctx, g, ab):
-        ctx.save_for_backward(g, ab); a, b = ab.chunk(2, -1)
-        return torch.cat([torch.ops.aten.gelu_backward(g*b, a, approximate="tanh"), F.gelu(a, approximate="tanh").mul_(g)], -1)
+        ctx.save_for_backward(g, ab); a, b = ab.chunk(2, -1); out = torch.empty_like(ab); da, db = out.chunk(2, -1) # written in place: no copy
+        torch.mul(g, b, out=da); torch.ops.aten.gelu_backward.grad_input(da, a, approximate="tanh", grad_input=da)
+        torch.ops.aten.gelu.out(a, approximate="tanh", out=db).mul_(g); return out
     @staticmethod
     def backward(ctx, v):
-        g, ab = ctx.saved_tensors; a, b = ab.chunk(2, -1); va, vb = v.chunk(2, -1); g0, g1, g2 = _gelu012(a); vab, gg1 = va*b, g*g1
-        return (vab*g1).addcmul_(vb, g0), torch.cat([(gg1*vb).addcmul_(g2.mul_(g), vab), gg1.mul_(va)], -1)
+        g, ab = ctx.saved_tensors; a, b = ab.chunk(2, -1); va, vb = v.chunk(2, -1); out = torch.empty_like(ab); da, db = out.chunk(2, -1)
+        g0, g1, g2 = _gelu012(a); vab, gg1 = va*b, g*g1; torch.mul(gg1, vb, out=da).addcmul_(g2.mul_(g), vab); torch.mul(gg1, va, out=db)
+        return (vab*g1).addcmul_(vb, g0), out
 
 class GatedGELU(Function):
     "gelu(a) ⊙ b of [N, 2m] = [a, b]; differentiable twice."
