@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from tqdm.auto import tqdm
 
-from .annotate import THRESHOLDS, fit_annotator, open_corpus
+from .annotate import THRESHOLDS, finetune_annotator, fit_annotator, open_corpus
 from .backbone import Backbone
 from .cluster import embed_texts, make_tasks, project, quality
 from .data import Dataset, balanced_quota, few_shot, load_dataset, pseudo_label
 from .demo import TRAINERS, environment, hold_out
 from .evaluate import GridConfig, even_groups, numbers, require_apart, run_groups
-from .files import atomic, digest, require
+from .files import atomic, cache_dir, digest, require
 from .jobs import default_workers, run_jobs
 from .maml import MetaConfig
 from .prompts import load_prompt, save_prompt
@@ -73,6 +73,7 @@ class Scale:
     n_tokens: int = 20           # L
     rows: int = 4000             # pre-training rows, balanced
     k: int = 10
+    annotator: str = "embedded"  # a linear head on the embedded encoder, or what `annotate.finetune_annotator` starts from
     open_rows: int = 20000       # sentences of open text to annotate
     thresholds: tuple = THRESHOLDS # confidence a pseudo label must exceed, per class
     seeds: tuple = (0, 1, 2)     # few-shot draws; Table 1 and 2 take a pre-training for each
@@ -95,12 +96,12 @@ def _scales():
     cpu = Scale(); many = dict(samples=40000, validate_every=2000, select="loss"); gpu_grid = GridConfig(n_test=1000, max_length=128, tune=TuneConfig(lr=.01, epochs=30), full=TuneConfig(lr=3e-4, epochs=30))
     gpu = Scale(rows=15000, open_rows=200000, seeds=(0, 1, 2, 3, 4), figure_seeds=(0, 1, 2, 3, 4), sizes=(10, 40, 160, 640, 2560), row_counts=(250, 1000, 4000, 15000), ks=(3, 6, 10, 20, 30), grid=gpu_grid,
                 ppt=PretrainConfig(lr=.03, **many), meta=MetaConfig(lr=.03, inner_lr=1., tasks_per_step=2, **many))
-    paper = replace(gpu, backbone="google-t5/t5-base", n_tokens=100, rows=650000, open_rows=10**7, thresholds=(.95, .5, .5, .5, .7), row_counts=(1000, 3000, 10000, 100000, 650000),
+    paper = replace(gpu, backbone="google-t5/t5-base", annotator="FacebookAI/roberta-base", n_tokens=100, rows=650000, open_rows=10**7, thresholds=(.95, .5, .5, .5, .7), row_counts=(1000, 3000, 10000, 100000, 650000),
                     ppt=PretrainConfig(lr=.003, samples=5_000_000, validate_every=80000, patience=5), meta=MetaConfig(lr=.025, samples=1_600_000, validate_every=80000, inner_lr=.08),
                     grid=replace(gpu_grid, n_test=10000, max_length=512, tune=TuneConfig(lr=.003), full=TuneConfig(lr=3e-5)))
     fast = dict(samples=48, validate_every=24)
-    smoke = Scale("tiny", 4, 80, 3, 400, (0.,)*5, (0, 1), (0,), (10, 20), (40, 80), (2, 3), (2, 3), PretrainConfig(**fast), MetaConfig(tasks_per_step=2, **fast),
-                  GridConfig(10, 10, 20, max_length=16, tune=TuneConfig(epochs=2), full=TuneConfig(lr=1e-3, epochs=1)))
+    smoke = Scale("tiny", n_tokens=4, rows=80, k=3, open_rows=400, thresholds=(0.,)*5, seeds=(0, 1), figure_seeds=(0,), sizes=(10, 20), row_counts=(40, 80), ks=(2, 3), maps=(2, 3),
+                  ppt=PretrainConfig(**fast), meta=MetaConfig(tasks_per_step=2, **fast), grid=GridConfig(10, 10, 20, max_length=16, tune=TuneConfig(epochs=2), full=TuneConfig(lr=1e-3, epochs=1)))
     return dict(smoke=smoke, cpu=cpu, gpu=gpu, paper=paper)
 SCALES = _scales()
 
@@ -138,9 +139,10 @@ def balanced(
     pools = [rng.permutation(np.flatnonzero(dataset.labels == c)) for c in range(C)]; require(n <= len(dataset), f"{dataset.name}: has {len(dataset)} rows, {n} are wanted: ask for fewer")
     return dataset.rows(rng.permutation(np.concatenate([p[:q] for p, q in zip(pools, balanced_quota(list(map(len, pools)), n))])))
 
-def _annotator(folder):
-    "The annotator of the pseudo labels, learnt from at most 10,000 balanced Yelp-5 rows."
-    yelp = load_dataset("yelp5", folder=folder).part("train"); return fit_annotator(balanced(yelp, min(10000, len(yelp))))
+def _annotator(scale, folder):
+    "The annotator of the pseudo labels: the linear one learns from at most 10,000 balanced Yelp-5 rows, a fine-tuned one from all."
+    yelp = load_dataset("yelp5", folder=folder).part("train")
+    return fit_annotator(balanced(yelp, min(10000, len(yelp)))) if scale.annotator == "embedded" else finetune_annotator(yelp, scale.annotator, cache_dir("annotators"))
 
 def pretraining_rows(
     corpus: str,  # "yelp5" or "pseudo"
@@ -150,7 +152,7 @@ def pretraining_rows(
     "At most `scale.rows` balanced rows."
     if corpus == "yelp5": yelp = load_dataset("yelp5", folder=folder).part("train"); return balanced(yelp, min(scale.rows, len(yelp)))
     require(corpus == "pseudo", f"corpus='{corpus}': choose yelp5 or pseudo")
-    found = pseudo_label(open_corpus(scale.open_rows), _annotator(folder), thresholds=scale.thresholds)
+    found = pseudo_label(open_corpus(scale.open_rows), _annotator(scale, folder), thresholds=scale.thresholds)
     return replace(balanced(found, min(scale.rows, len(found))), name="pseudo")
 
 # %% ../nbs/09a_experiments.ipynb #d93aa59a
@@ -215,7 +217,7 @@ def annotator_table(
     folder=None,    # as in `data.load_dataset`
 ) -> pd.DataFrame:  # per corpus and class: said, share, confidence, sure (share above the threshold)
     "§6.1: what the annotator says of Wikipedia, which holds no sentiment, and of IMDB sentences; and its recall on held-out Yelp rows."
-    annotate = _annotator(folder); both = open_corpus(scale.open_rows); wiki = set(load_dataset("wikipedia").texts); rows = []
+    annotate = _annotator(scale, folder); both = open_corpus(scale.open_rows); wiki = set(load_dataset("wikipedia").texts); rows = []
     said, top = (lambda p: (p.argmax(1), p.max(1)))(annotate(list(both.texts))); is_wiki = np.array([t in wiki for t in both.texts])
     for name, mask in (("wikipedia", is_wiki), ("imdb", ~is_wiki)):
         for c, cls in enumerate(annotate.classes):
