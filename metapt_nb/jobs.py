@@ -55,7 +55,8 @@ def _ray(function, tasks, address, gpus):
     "On a Ray cluster, or on one of this machine for the address 'local'; its nodes need the same files in reach."
     try: import ray
     except ImportError as e: raise InputError(f"cluster='{address}': needs Ray: run 'pip install metapt_nb[cluster]'") from e
-    ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
+    joined = ray.is_initialized() # by whoever calls this, who ends it too
+    if not joined: ray.init(address=address, log_to_driver=False)
     try:
         remote = ray.remote(max_retries=3, num_cpus=1, num_gpus=gpus)(function); calls = {remote.remote(*t): i for i, t in enumerate(tasks)}
         while calls:
@@ -64,7 +65,8 @@ def _ray(function, tasks, address, gpus):
             except ray.exceptions.RayTaskError as e: raise e.cause from e
             except ray.exceptions.RayError as e: raise LostProcess(f"a call was lost on the cluster and given up: {e}") from e
             yield i, result
-    finally: ray.shutdown()
+    finally:
+        if not joined: ray.shutdown()
 
 # %% ../nbs/00b_jobs.ipynb #b1dd666d
 def run_jobs(

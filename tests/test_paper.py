@@ -53,6 +53,6 @@ def test_a_killed_worker_loses_no_cell(toy, tmp_path):
 def test_ray_cluster_of_two(toy, smoke, tmp_path):
     "A local Ray of two workers gives the same cells as two processes."
     ray = pytest.importorskip("ray", reason="pip install metapt_nb[cluster]"); ray.init(address="local", num_cpus=2)
-    run_experiments(("table2",), "smoke", tmp_path, toy, cluster=ray.get_runtime_context().gcs_address); both = [pd.read_csv(p/"cells.csv") for p in (tmp_path, smoke)]
+    run_experiments(("table2",), "smoke", tmp_path, toy, cluster=ray.get_runtime_context().gcs_address); ray.shutdown(); both = [pd.read_csv(p/"cells.csv") for p in (tmp_path, smoke)]
     key = ["start", "pretrained", "dataset", "seed", "n_train"]; same = both[0].merge(both[1], on=key, suffixes=("", "_there"))
     assert set(stored(tmp_path)) == planned("table2") and (same.accuracy - same.accuracy_there).abs().max() < .06
