@@ -1,5 +1,5 @@
 """Meta-gradients and tuning, this engine beside its peers in one run: `make bench` writes results.json, README.md and growth.png here."""
-import json, os, platform, time
+import json, os, platform, shlex, sys, time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from metapt_nb.t5 import build_t5, keep_freed_memory
 from metapt_nb.tune import TuneConfig, tune_prompt, tune_prompts
 
 HERE = Path(__file__).parent
-REPEATS = 5
+REPEATS = 9
 
 
 class SoftPrompt(torch.nn.Module):
@@ -194,10 +194,12 @@ def bench_base(device, config=T5_BASE, K=10, m=4, L=100, T=128, n=8192, repeats=
 def table(r):
     g, t = r["gradient"], r["tuning"]; med = {n: float(np.median(x)) for n, x in g["seconds"].items()}; limit = {n: g["product_flop"]/v for n, v in g["matmul_flop_per_s"].items()}
     kind = lambda n: "bfloat16" if "bfloat16" in n else "float32"; MiB = {n: v/2**20 for n, v in g["peak_bytes"].items()}
-    lines = [f"# Bench\n\n`make bench`, {r['date']}, {r['cores']} cores of {r['machine']}, torch {r['versions']['torch']}, higher {r['versions']['higher']}, torchopt {r['versions']['torchopt']}. All in one run, contenders alternating; medians of {REPEATS} repeats, fastest and slowest in brackets.\n",
+    made = "; ".join(f"{how}: {', '.join(n for n, x in r['made'].items() if x == how)}" for how in dict.fromkeys(r["made"].values()))
+    paired = {n: np.divide(g["seconds"]["higher"], x) for n, x in g["seconds"].items()}
+    lines = [f"# Bench\n\n{made}. {r['cores']} cores of {r['machine']}, torch {r['versions']['torch']}, higher {r['versions']['higher']}, torchopt {r['versions']['torchopt']}. Within a section all is one run, contenders alternating; medians of {len(g['seconds']['ours'])} repeats, smallest and largest in brackets; a ratio is the median of the ratios within a repeat.\n",
              f"## An exact meta-gradient\n\nEmbedded backbone, K = {g['K']}, m = {g['m']}, L = {g['L']}, Rotten Tomatoes sentences. Relative error and cosine are against `higher`. The limit is the time of the weight products over real positions ({g['product_flop']/1e9:.0f} GFLOP, counted as a textbook T5 needs them) at the rate of a 1024³ product measured in the same run: "
              + ", ".join(f"{v/1e9:.0f} GFLOP/s in {n}" for n, v in g["matmul_flop_per_s"].items()) + ".\n", "| | seconds | times as fast as higher | times the limit | relative error | cosine |", "| --- | --- | --- | --- | --- | --- |"]
-    lines += [f"| {n} | {med[n]:.2f} [{min(x):.2f}, {max(x):.2f}] | {med['higher']/med[n]:.2f} | {med[n]/limit[kind(n)]:.2f} | {g['relative_error'][n]:.1e} | {g['cosine'][n]:.4f} |" for n, x in g["seconds"].items()]
+    lines += [f"| {n} | {med[n]:.2f} [{min(x):.2f}, {max(x):.2f}] | {np.median(paired[n]):.2f} [{paired[n].min():.2f}, {paired[n].max():.2f}] | {med[n]/limit[kind(n)]:.2f} | {g['relative_error'][n]:.1e} | {g['cosine'][n]:.4f} |" for n, x in g["seconds"].items()]
     lines += [f"\nPeak memory beyond the weights, float32: plain loop {MiB['loop']:.0f} MiB; ours with `task_chunk=1` {MiB['ours']:.0f} MiB ({MiB['ours']/MiB['loop']:.2f} times), with all tasks at once {MiB['ours_all_tasks']:.0f} MiB (predicted {MiB['predicted_all_tasks']:.0f}).\n",
               "## Where the time goes\n", "| | weight products, s | at GFLOP/s | attention, s | everything else, s |", "| --- | --- | --- | --- | --- |",
               *(f"| {n} | {x['weight products']['seconds']:.2f} | {x['weight products']['flop']/x['weight products']['seconds']/1e9:.0f} | {x['attention']['seconds']:.2f} | {x['everything else']['seconds']:.2f} |" for n, x in r["profile"].items()),
@@ -213,13 +215,23 @@ def table(r):
     return "\n".join(lines) + "\n\n## Growth\n\nOne of K = 4, m = 4, L = 20 and 32 tokens of text varies.\n\n![Seconds and peak memory against tasks, samples, prompt rows and tokens](growth.png)\n"
 
 
+def sections():
+    "name -> what measures it."
+    dtypes = ["float32"] + (["bfloat16"] if Backbone.load().dtype == torch.bfloat16 else []); bbs = {n: Backbone.load(dtype=n) for n in dtypes}
+    rt = load_dataset("rotten_tomatoes"); texts = rt.rows(np.random.default_rng(0).permutation(len(rt))[:3000])
+    out = dict(gradient=lambda: bench_gradient(bbs, texts), profile=lambda: {n: bench_profile(bb, texts) for n, bb in bbs.items()}, tuning=lambda: {n: bench_tuning(bb, load_dataset("amazon")) for n, bb in bbs.items()},
+               compile=lambda: bench_compile(bbs["float32"], texts), growth=lambda: bench_growth(bbs, texts))
+    return out | (dict(gpu=lambda: bench_base("cuda")) if torch.cuda.is_available() else {})
+
+
 def main():
-    matplotlib.use("Agg"); torch.manual_seed(0); keep_freed_memory(); dtypes = ["float32"] + (["bfloat16"] if Backbone.load().dtype == torch.bfloat16 else [])
-    bbs = {n: Backbone.load(dtype=n) for n in dtypes}; rt = load_dataset("rotten_tomatoes"); texts = rt.rows(np.random.default_rng(0).permutation(len(rt))[:3000])
-    r = dict(command="make bench", date=time.strftime("%Y-%m-%d"), cores=os.cpu_count(), machine=platform.machine(), versions={n: version(n) for n in ("torch", "transformers", "higher", "torchopt")})
-    r["gradient"] = bench_gradient(bbs, texts); r["tuning"] = {n: bench_tuning(bb, load_dataset("amazon")) for n, bb in bbs.items()}; r["growth"] = bench_growth(bbs, texts); r["profile"] = {n: bench_profile(bb, texts) for n, bb in bbs.items()}; r["compile"] = bench_compile(bbs["float32"], texts)
-    if torch.cuda.is_available(): r["gpu"] = bench_base("cuda")
-    with atomic(HERE/"results.json") as tmp: tmp.write_text(json.dumps(r, indent=1))
+    "All sections, or those named on the command line while the others stay as they are stored."
+    matplotlib.use("Agg"); torch.manual_seed(0); keep_freed_memory(); todo = sections(); names = sys.argv[1:] or list(todo)
+    if unknown := set(names) - set(todo): sys.exit(f"bench.py: no section {', '.join(sorted(unknown))} here: choose from {', '.join(todo)}")
+    stored = HERE/"results.json"; r = json.loads(stored.read_text()) if sys.argv[1:] else {}
+    r |= dict(cores=os.cpu_count(), machine=platform.machine(), versions={n: version(n) for n in ("torch", "transformers", "higher", "torchopt")})
+    for n in names: r[n] = todo[n](); r.setdefault("made", {})[n] = f"`{shlex.join(['python', *sys.argv])}`, {time.strftime('%Y-%m-%d')}"
+    with atomic(stored) as tmp: tmp.write_text(json.dumps(r, indent=1))
     plot_growth(r["growth"], HERE/"growth.png")
     with atomic(HERE/"README.md") as tmp: tmp.write_text(table(r))
     print(table(r))

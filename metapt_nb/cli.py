@@ -140,7 +140,7 @@ def _parser():
     p.add_argument("--smoke", action="store_true", help="a random miniature instead, in seconds"); p.add_argument("--no-report", action="store_true", help="leave report.html out"); workers(p)
     p = add("sweep", cmd_sweep); p.add_argument("--out", default="runs/sweep", help="folder of all outputs")
     p = add("paper", cmd_paper, False); p.add_argument("names", nargs="*", metavar="NAME", help="table1, table2, figure2, figure3a, figure3b; all of them without any")
-    p.add_argument("--scale", default="cpu", help="smoke, cpu, gpu or paper"); p.add_argument("--out", default="runs/paper", help="folder of all outputs")
+    p.add_argument("--scale", default="cpu", help="smoke, cpu, gpu or paper"); p.add_argument("--out", help="folder of all outputs; runs/paper/SCALE without it")
     p.add_argument("--only", metavar="ROWS", help="some rows or curves, comma separated, such as 'PT,PPT(Y)'")
     p.add_argument("--folder", help="folder of the upstream files, or 'hub'; $METAPT_DATA by default"); machine(p); workers(p)
     p.add_argument("--cluster", help="a Ray address (auto, host:port or local) instead of local processes")

@@ -266,7 +266,7 @@ def _write(rows, cells, data, texts, sc, backbone, out, where, folder):
 def run_experiments(
     names=tuple(EXPERIMENTS), # keys of `EXPERIMENTS`
     scale="cpu",              # a key of `SCALES`, or a `Scale`
-    out="runs/paper",         # folder of all outputs
+    out=None,                 # folder of all outputs; runs/paper/<scale> by default
     folder=None,              # of upstream files, as in `data.load_dataset`
     device: str = "cpu", dtype="auto",
     workers: int = None,      # processes; `jobs.default_workers` by default
@@ -276,7 +276,7 @@ def run_experiments(
 ) -> pd.DataFrame:            # one row per cell
     "Run the cells of some tables and figures that are not in `out` yet."
     require(isinstance(scale, Scale) or scale in SCALES, f"scale='{scale}': choose from {', '.join(SCALES)}")
-    sc = scale if isinstance(scale, Scale) else SCALES[scale]; out = Path(out); where = dict(workers=workers or default_workers(device), cluster=cluster)
+    sc = scale if isinstance(scale, Scale) else SCALES[scale]; out = Path(out or f"runs/paper/{scale if isinstance(scale, str) else 'own'}"); where = dict(workers=workers or default_workers(device), cluster=cluster)
     wanted = [(str(l[0] if isinstance(l, tuple) else l), cells) for n in names for l, cells in experiment(n, sc).items()]; labels = {l for l, _ in wanted}
     require(set(only) <= labels, f"only: no row {', '.join(sorted(set(only) - labels))} in {', '.join(names)}; there are {', '.join(sorted(labels))}")
     cells = list(dict.fromkeys(c for l, group in wanted if not only or l in only for c in group))

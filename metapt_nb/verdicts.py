@@ -10,6 +10,7 @@ __all__ = ['PAPER', 'PAPER_SD', 'PAPER_TABLE2', 'MARGIN', 'CLAIMS', 'Run', 'read
 # %% ../nbs/09b_verdicts.ipynb #23d42d74
 import json, os
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np, pandas as pd
@@ -53,11 +54,13 @@ def _back(cls, d):
     return cls(**{f.name: _back(inner[f.name], d[f.name]) if f.name in inner else tuple(d[f.name]) if isinstance(d[f.name], list) else d[f.name] for f in fields(cls)})
 
 def read_run(
-    folder=None, # of a finished run; `$METAPT_PAPER` or the stored one by default
+    scale="cpu", # a key of `SCALES`: its committed run, or else the one in runs/paper
+    folder=None, # of a finished run, instead; `$METAPT_PAPER` by default
 ) -> Run:
     "A run's tables; `InputError` when there is none."
-    folder = Path(folder or os.environ.get("METAPT_PAPER") or Path(__file__).parents[1]/"nbs/results/paper")
-    for n in ("cells.csv", "pretraining.csv", "settings.json"): require((folder/n).is_file(), f"{folder/n}: no such file: run 'metapt paper --out {folder}' first, or name another folder")
+    places = [Path(find_spec("metapt_nb").origin).parents[1]/p/scale for p in ("nbs/results/paper", "runs/paper")]
+    folder = Path(folder or os.environ.get("METAPT_PAPER") or next((p for p in places if p.exists()), places[-1]))
+    for n in ("cells.csv", "pretraining.csv", "settings.json"): require((folder/n).is_file(), f"{folder/n}: no such file: run 'metapt paper --scale {scale} --out {folder}' first, or choose another scale or folder")
     settings = json.loads((folder/"settings.json").read_text())
     return Run(pd.read_csv(folder/"cells.csv"), pd.read_csv(folder/"pretraining.csv"), settings, _back(Scale, settings["scale"]), folder)
 
