@@ -72,7 +72,8 @@ def verdict(r):
 
 
 def table(r):
-    lines = [f"# Clusters at size\n\n`{r['command']}`, {r['date']}, {r['cores']} cores of {r['machine']}, " + ", ".join(f"{n} {v}" for n, v in r["versions"].items()) + ".\n",
+    made = "; ".join(f"{how}: {', '.join(dict.fromkeys(s['job'] for s in r['steps'] if s['made'] == how))}" for how in dict.fromkeys(s["made"] for s in r["steps"]))
+    lines = [f"# Clusters at size\n\n{made}. {r['cores']} cores of {r['machine']}, " + ", ".join(f"{n} {v}" for n, v in r["versions"].items()) + ".\n",
              f"The texts are {r['texts']}. Each line is one call, made once. Peak memory is the resident memory of a process started for the step alone, libraries and data included; embeddings and their K-means share one, as in use. With LDA workers it is the main process and, for each worker, as much as the largest had: pages they share are counted each time.\n",
              "| | rows | seconds | rows per second | peak memory, GiB | goal | met |", "| --- | --- | --- | --- | --- | --- | --- |"]
     lines += [f"| {x['what']} | {x['rows']:,} | {x['seconds']:.1f} | {x['rows']/x['seconds']:,.0f} | {x['peak_bytes']/GiB:.2f} | {' | '.join(verdict(x))} |" for x in r["steps"]]
@@ -81,16 +82,21 @@ def table(r):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__); p.add_argument("--texts", type=int, default=100_000); p.add_argument("--vectors", type=int, default=1_000_000)
+    p.add_argument("--only", nargs="+", default=(), choices=("clusters", "lda", "vectors", "maps"), help="measure these again, keep the rest as it is stored")
     p.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder of clusters.json and CLUSTERS.md"); a = p.parse_args()
-    r = dict(command=COMMAND, date=time.strftime("%Y-%m-%d"), cores=os.cpu_count(), machine=platform.machine(), versions={n: version(n) for n in ("torch", "sentence-transformers", "scikit-learn", "gensim", "openTSNE")})
+    stored = a.out/"clusters.json"; old = json.loads(stored.read_text())["steps"] if a.only else []
+    r = dict(cores=os.cpu_count(), machine=platform.machine(), versions={n: version(n) for n in ("torch", "sentence-transformers", "scikit-learn", "gensim", "openTSNE")})
     texts = some_texts(a.texts); r |= dict(texts=f"{a.texts:,} different sentences of 5 to 40 words, drawn from the IMDB reviews", steps=[])
-    jobs = [(clusters, texts), (topics, texts, 1), (topics, texts, 2), (vectors, a.vectors), (picture, texts, "tsne"), (picture, texts, "opentsne")]
+    jobs = dict(clusters=[(clusters, texts)], lda=[(topics, texts, 1), (topics, texts, 2)], vectors=[(vectors, a.vectors)], maps=[(picture, texts, "tsne"), (picture, texts, "opentsne")])
+    if "maps" in a.only and "clusters" not in a.only: p.error("--only maps: needs clusters too, whose embeddings it draws")
     with tempfile.TemporaryDirectory() as d:
         for n in ("packages", "unpacked"): os.symlink(cache_dir(n), Path(d, n)) # a cache with the encoder and nothing else
         with patch.dict(os.environ, METAPT_CACHE=d):
-            for job in tqdm(jobs, desc="clusters", disable=None):
-                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool: r["steps"] += pool.submit(measure, *job).result()
-    with atomic(a.out/"clusters.json") as tmp: tmp.write_text(json.dumps(r, indent=1))
+            for name, calls in tqdm(jobs.items(), desc="clusters", disable=None):
+                if a.only and name not in a.only: r["steps"] += [s for s in old if s["job"] == name]; continue
+                for call in calls:
+                    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool: r["steps"] += [dict(s, job=name, made=f"`{COMMAND}`, {time.strftime('%Y-%m-%d')}") for s in pool.submit(measure, *call).result()]
+    with atomic(stored) as tmp: tmp.write_text(json.dumps(r, indent=1))
     with atomic(a.out/"CLUSTERS.md") as tmp: tmp.write_text(table(r))
     print(table(r))
 
