@@ -1,5 +1,5 @@
 """Meta-gradients and tuning, this engine beside its peers in one run: `make bench` writes results.json, README.md and growth.png here."""
-import json, os, platform, shlex, sys, time
+import json, os, platform, sys, time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import higher, matplotlib, numpy as np, torch, torchopt
 import torch.nn.functional as F
 from tqdm.auto import tqdm
 
+from clusters import MADE, commands
 from metapt_nb.backbone import Backbone, Batch
 from metapt_nb.data import few_shot, load_dataset
 from metapt_nb.files import atomic
@@ -197,10 +198,9 @@ def bench_base(device, config=T5_BASE, K=10, m=4, L=100, T=128, n=8192, repeats=
 def table(r):
     g, t = r["gradient"], r["tuning"]; med = {n: float(np.median(x)) for n, x in g["seconds"].items()}; limit = {n: g["product_flop"]/v for n, v in g["matmul_flop_per_s"].items()}
     kind = lambda n: "bfloat16" if "bfloat16" in n else "float32"; MiB = {n: v/2**20 for n, v in g["peak_bytes"].items()}
-    made = "; ".join(f"{how}: {', '.join(n for n, x in r['made'].items() if x == how)}" for how in dict.fromkeys(r["made"].values()))
     paired = {n: np.divide(g["seconds"]["higher"], x) for n, x in g["seconds"].items()}
-    lines = [f"# Bench\n\n{made}. {r['cores']} cores of {r['machine']}, torch {r['versions']['torch']}, higher {r['versions']['higher']}, torchopt {r['versions']['torchopt']}. Within a section all is one run, contenders alternating; medians of {len(g['seconds']['ours'])} repeats, smallest and largest in brackets; a ratio is the median of the ratios within a repeat.\n",
-             f"## An exact meta-gradient\n\nEmbedded backbone, K = {g['K']}, m = {g['m']}, L = {g['L']}, Rotten Tomatoes sentences. Relative error and cosine are against `higher`. The limit is the time of the weight products over real positions ({g['product_flop']/1e9:.0f} GFLOP, counted as a textbook T5 needs them) at the rate of a 1024³ product measured in the same run: "
+    lines = [f"# Bench\n\n{commands(r['made'])}. {r['cores']} cores of {r['machine']}, torch {r['versions']['torch']}, higher {r['versions']['higher']}, torchopt {r['versions']['torchopt']}. Within a section all is one run, contenders alternating; medians, smallest and largest in brackets; a ratio is the median of the ratios within a repeat.\n",
+             f"## An exact meta-gradient\n\nEmbedded backbone, K = {g['K']}, m = {g['m']}, L = {g['L']}, Rotten Tomatoes sentences, {len(g['seconds']['ours'])} repeats. Relative error and cosine are against `higher`. The limit is the time of the weight products over real positions ({g['product_flop']/1e9:.0f} GFLOP, counted as a textbook T5 needs them) at the rate of a 1024³ product measured in the same run: "
              + ", ".join(f"{v/1e9:.0f} GFLOP/s in {n}" for n, v in g["matmul_flop_per_s"].items()) + ".\n", "| | seconds | times as fast as higher | times the limit | relative error | cosine |", "| --- | --- | --- | --- | --- | --- |"]
     lines += [f"| {n} | {med[n]:.2f} [{min(x):.2f}, {max(x):.2f}] | {np.median(paired[n]):.2f} [{paired[n].min():.2f}, {paired[n].max():.2f}] | {med[n]/limit[kind(n)]:.2f} | {g['relative_error'][n]:.1e} | {g['cosine'][n]:.4f} |" for n, x in g["seconds"].items()]
     lines += [f"\nPeak memory beyond the weights, float32: plain loop {MiB['loop']:.0f} MiB; ours with `task_chunk=1` {MiB['ours']:.0f} MiB ({MiB['ours']/MiB['loop']:.2f} times), with all tasks at once {MiB['ours_all_tasks']:.0f} MiB (predicted {MiB['predicted_all_tasks']:.0f}).\n",
@@ -208,9 +208,9 @@ def table(r):
               *(f"| {n} | {x['weight products']['seconds']:.2f} | {x['weight products']['flop']/x['weight products']['seconds']/1e9:.0f} | {x['attention']['seconds']:.2f} | {x['everything else']['seconds']:.2f} |" for n, x in r["profile"].items()),
               "\nWhat is left beside the products is spread over many small operations on arrays of a few megabytes (norms, gates, sums of gradients, moves between packed and padded rows); the next step would be to fuse those of a layer into one kernel.\n",
               "## Five prompts tuned together\n", "| | apart, s | together, s | ratio | relative difference of the prompts |", "| --- | --- | --- | --- | --- |"]
-    for n, x in t.items(): a, b = (float(np.median(x["seconds"][k])) for k in ("apart", "together")); lines.append(f"| {n}, {x['seeds']} seeds, {x['epochs']} epochs | {a:.1f} | {b:.1f} | {a/b:.2f} | {x['relative_difference']:.1e} |")
+    for n, x in t.items(): a, b = (np.array(x["seconds"][k]) for k in ("apart", "together")); lines.append(f"| {n}, {x['seeds']} seeds, {x['epochs']} epochs, {len(a)} repeats | {np.median(a):.1f} | {np.median(b):.1f} | {np.median(a/b):.2f} | {x['relative_difference']:.1e} |")
     c = r["compile"]; med = {n: float(np.median(x)) for n, x in c["seconds"].items()}
-    lines += [f"\n## torch.compile\n\nThe peers' network as one nested `torch.func` gradient, K = {c['K']}, float32: {med['functional']:.2f} s, compiled {med['compiled']:.2f} s (its first call {c['first_call']:.0f} s, for these lengths only), the plain loop {med['loop']:.2f} s, ours {med['ours']:.2f} s. To be worth an option of this package it would have to beat the last number."]
+    lines += [f"\n## torch.compile\n\nThe peers' network as one nested `torch.func` gradient, K = {c['K']}, float32, {len(c['seconds']['ours'])} repeats: {med['functional']:.2f} s, compiled {med['compiled']:.2f} s (its first call {c['first_call']:.0f} s, for these lengths only), the plain loop {med['loop']:.2f} s, ours {med['ours']:.2f} s. To be worth an option of this package it would have to beat the last number."]
     if "gpu" in r:
         lines += [f"\n## T5-base size on {r['gpu']['device']}\n\nRandom weights, K = 10, m = 4, L = 100, up to 128 tokens of text.\n", "| | meta-steps per second | times higher | fraction of the matmul rate | peak memory, GiB |", "| --- | --- | --- | --- | --- |"]
         lines += [f"| {n} | {x['steps_per_second']:.2f} | {x['times_higher']:.1f} | {x['fraction_of_matmul_rate']:.2f} | {x['peak_bytes']['ours']/2**30:.1f} |" for n, x in r["gpu"].items() if n != "device"]
@@ -233,7 +233,7 @@ def main():
     if unknown := set(names) - set(todo): sys.exit(f"bench.py: no section {', '.join(sorted(unknown))} here: choose from {', '.join(todo)}")
     stored = HERE/"results.json"; r = json.loads(stored.read_text()) if sys.argv[1:] else {}
     r |= dict(cores=os.cpu_count(), machine=platform.machine(), versions={n: version(n) for n in ("torch", "transformers", "higher", "torchopt")})
-    for n in names: r[n] = todo[n](); r.setdefault("made", {})[n] = f"`{shlex.join(['python', *sys.argv])}`, {time.strftime('%Y-%m-%d')}"
+    for n in names: r[n] = todo[n](); r.setdefault("made", {})[n] = MADE
     with atomic(stored) as tmp: tmp.write_text(json.dumps(r, indent=1))
     plot_growth(r["growth"], HERE/"growth.png")
     with atomic(HERE/"README.md") as tmp: tmp.write_text(table(r))

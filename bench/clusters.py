@@ -14,7 +14,7 @@ from metapt_nb.files import atomic, cache_dir, require
 
 GiB, K = 2**30, 30 # K: the most tasks the explorer offers
 MEMORY, TIME = dict(rows=100_000, peak_bytes=4*GiB), dict(rows=1_000_000, seconds=180) # the goals
-COMMAND = shlex.join(["python", *sys.argv])
+MADE = f"`{shlex.join(['python', *sys.argv])}`, {time.strftime('%Y-%m-%d')}"
 
 
 def some_texts(n):
@@ -63,6 +63,11 @@ def measure(f, *args):
     return [dict(r, peak_bytes=own + workers*resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss*1024) for r in rows]
 
 
+def commands(made):
+    "Which command measured what, from what -> `MADE`."
+    return "; ".join(f"{how}: {', '.join(n for n, x in made.items() if x == how)}" for how in dict.fromkeys(made.values()))
+
+
 def verdict(r):
     "The goal in words, and whether it is met at its size."
     if "goal" not in r: return "", ""
@@ -72,8 +77,7 @@ def verdict(r):
 
 
 def table(r):
-    made = "; ".join(f"{how}: {', '.join(dict.fromkeys(s['job'] for s in r['steps'] if s['made'] == how))}" for how in dict.fromkeys(s["made"] for s in r["steps"]))
-    lines = [f"# Clusters at size\n\n{made}. {r['cores']} cores of {r['machine']}, " + ", ".join(f"{n} {v}" for n, v in r["versions"].items()) + ".\n",
+    lines = [f"# Clusters at size\n\n{commands({s['job']: s['made'] for s in r['steps']})}. {r['cores']} cores of {r['machine']}, " + ", ".join(f"{n} {v}" for n, v in r["versions"].items()) + ".\n",
              f"The texts are {r['texts']}. Each line is one call, made once. Peak memory is the resident memory of a process started for the step alone, libraries and data included; embeddings and their K-means share one, as in use. With LDA workers it is the main process and, for each worker, as much as the largest had: pages they share are counted each time.\n",
              "| | rows | seconds | rows per second | peak memory, GiB | goal | met |", "| --- | --- | --- | --- | --- | --- | --- |"]
     lines += [f"| {x['what']} | {x['rows']:,} | {x['seconds']:.1f} | {x['rows']/x['seconds']:,.0f} | {x['peak_bytes']/GiB:.2f} | {' | '.join(verdict(x))} |" for x in r["steps"]]
@@ -95,7 +99,7 @@ def main():
             for name, calls in tqdm(jobs.items(), desc="clusters", disable=None):
                 if a.only and name not in a.only: r["steps"] += [s for s in old if s["job"] == name]; continue
                 for call in calls:
-                    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool: r["steps"] += [dict(s, job=name, made=f"`{COMMAND}`, {time.strftime('%Y-%m-%d')}") for s in pool.submit(measure, *call).result()]
+                    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool: r["steps"] += [dict(s, job=name, made=MADE) for s in pool.submit(measure, *call).result()]
     with atomic(stored) as tmp: tmp.write_text(json.dumps(r, indent=1))
     with atomic(a.out/"CLUSTERS.md") as tmp: tmp.write_text(table(r))
     print(table(r))

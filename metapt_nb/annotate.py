@@ -39,6 +39,17 @@ class Annotator:
         return digest(self.encoder, *self.classes, self.model.coef_.tobytes(), self.model.intercept_.tobytes())
 
 # %% ../nbs/03_annotate.ipynb #d044e3e5
+def _held_out(dataset, seed):
+    "Row numbers: nine tenths to learn from, a tenth to be judged on, stratified."
+    from sklearn.model_selection import train_test_split
+    require(dataset.labels is not None, f"{dataset.name}: has no labels: an annotator needs them")
+    return train_test_split(np.arange(len(dataset)), test_size=.1, random_state=seed, stratify=dataset.labels)
+
+def _score(labels, said):
+    from sklearn.metrics import recall_score
+    return dict(accuracy=float((said == labels).mean()), recall=tuple(recall_score(labels, said, average=None).tolist()))
+
+# %% ../nbs/03_annotate.ipynb #c27bc352
 def fit_annotator(
     dataset: Dataset,       # labelled
     encoder="embedded",     # as in `cluster.load_encoder`
@@ -46,14 +57,9 @@ def fit_annotator(
 ) -> Annotator:
     "Logistic regression over sentence embeddings, classes weighted equally (Yelp-5, the paper's set, is balanced), scored on a held-out tenth."
     from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import recall_score
-    from sklearn.model_selection import train_test_split
-    require(dataset.labels is not None, f"{dataset.name}: has no labels: an annotator needs them")
-    X = embed_texts(dataset.texts, encoder)
-    a, b, ya, yb = train_test_split(X, dataset.labels, test_size=.1, random_state=seed, stratify=dataset.labels)
-    model = LogisticRegression(C=10, class_weight="balanced", max_iter=500).fit(a, ya)
-    said = model.predict(b)
-    return Annotator(model, encoder, dataset.classes, float((said == yb).mean()), tuple(recall_score(yb, said, average=None).tolist()))
+    a, b = _held_out(dataset, seed); X, y = embed_texts(dataset.texts, encoder), dataset.labels
+    model = LogisticRegression(C=10, class_weight="balanced", max_iter=500).fit(X[a], y[a])
+    return Annotator(model, encoder, dataset.classes, **_score(y[b], model.predict(X[b])))
 
 # %% ../nbs/03_annotate.ipynb #8226829f
 class FineTuned(Annotator):
@@ -62,7 +68,7 @@ class FineTuned(Annotator):
         "[n, C] probabilities; there are no embeddings to keep."
         from transformers import pipeline
         net, tok = self.model; say = pipeline("text-classification", net, tokenizer=tok, top_k=None, device=net.device)
-        said = say(list(texts), batch_size=64, truncation=True, max_length=128)
+        said = say(list(texts), batch_size=64, truncation=True)
         return np.array([[r["score"] for r in sorted(row, key=lambda r: net.config.label2id[r["label"]])] for row in said])
 
     @property
@@ -86,21 +92,19 @@ def finetune_annotator(
     seed: int = 0,
 ) -> FineTuned:
     "The paper's annotator (§4.1): a pre-trained encoder, all of it fine-tuned, scored on a held-out tenth. A killed run resumes; a finished one is read."
-    from sklearn.metrics import recall_score
-    from sklearn.model_selection import train_test_split
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
     from transformers.trainer_utils import get_last_checkpoint
-    require(dataset.labels is not None, f"{dataset.name}: has no labels: an annotator needs them")
+    a, b = _held_out(dataset, seed); y = dataset.labels
     out = Path(out)/digest(dataset.hash, str(model), epochs, lr, batch_size, seed); score = out/"score.json"; names = dict(enumerate(dataset.classes))
-    try: tok = AutoTokenizer.from_pretrained(model); net = AutoModelForSequenceClassification.from_pretrained(out if score.exists() else model, num_labels=len(names), id2label=names, label2id={v: k for k, v in names.items()})
+    source = out if score.exists() else model
+    try: tok = AutoTokenizer.from_pretrained(source, model_max_length=128); net = AutoModelForSequenceClassification.from_pretrained(source, num_labels=len(names), id2label=names, label2id={v: k for k, v in names.items()})
     except (OSError, ValueError) as e: raise InputError(f"annotator '{model}': no such folder, and the Hub did not give it ({type(e).__name__}): pass a folder or a reachable Hub id, or use fit_annotator") from e
-    a, b = train_test_split(np.arange(len(dataset)), test_size=.1, random_state=seed, stratify=dataset.labels); found = FineTuned((net.eval(), tok), str(model), dataset.classes, float("nan"), ())
+    found = FineTuned((net.eval(), tok), str(model), dataset.classes, float("nan"), ())
     if not score.exists():
-        ids = tok([dataset.texts[i] for i in a], truncation=True, max_length=128)["input_ids"]
-        run = _trainer(net, tok, [dict(input_ids=x, labels=int(dataset.labels[i])) for x, i in zip(ids, a)], out, epochs, lr, batch_size, seed)
+        ids = tok([dataset.texts[i] for i in a], truncation=True)["input_ids"]
+        run = _trainer(net, tok, [dict(input_ids=x, labels=int(y[i])) for x, i in zip(ids, a)], out, epochs, lr, batch_size, seed)
         run.train(resume_from_checkpoint=get_last_checkpoint(out) if out.exists() else None); run.save_model(); net.eval()
-        said = found([dataset.texts[i] for i in b]).argmax(1); y = dataset.labels[b]
-        with atomic(score) as part: part.write_text(json.dumps(dict(accuracy=float((said == y).mean()), recall=recall_score(y, said, average=None).tolist())))
+        with atomic(score) as part: part.write_text(json.dumps(_score(y[b], found([dataset.texts[i] for i in b]).argmax(1))))
     s = json.loads(score.read_text()); return replace(found, accuracy=s["accuracy"], recall=tuple(s["recall"]))
 
 # %% ../nbs/03_annotate.ipynb #36d5298a
