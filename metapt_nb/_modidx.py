@@ -190,6 +190,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                        'metapt_nb.experiments.Start.source': ('experiments.html#start.source', 'metapt_nb/experiments.py'),
                                        'metapt_nb.experiments._annotator': ('experiments.html#_annotator', 'metapt_nb/experiments.py'),
                                        'metapt_nb.experiments._but': ('experiments.html#_but', 'metapt_nb/experiments.py'),
+                                       'metapt_nb.experiments._save_csv': ('experiments.html#_save_csv', 'metapt_nb/experiments.py'),
                                        'metapt_nb.experiments._scales': ('experiments.html#_scales', 'metapt_nb/experiments.py'),
                                        'metapt_nb.experiments._write': ('experiments.html#_write', 'metapt_nb/experiments.py'),
                                        'metapt_nb.experiments.annotator_table': ( 'experiments.html#annotator_table',

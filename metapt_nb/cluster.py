@@ -131,7 +131,7 @@ def _lda(texts, k, seed, workers, **_):
     docs = [[w for w in simple_preprocess(t, min_len=3) if w not in stop] for t in texts]
     words = Dictionary(docs); words.filter_extremes(no_below=min(3, max(1, len(texts)//50)), no_above=.5)
     require(len(words) > 0, "texts: no words are left for LDA once stop words and rare words are dropped: give more text or choose method='kmeans'")
-    bows = [words.doc2bow(d) for d in docs]; common = dict(num_topics=k, id2word=words, passes=10, random_state=seed, eta="auto", minimum_probability=0)
+    bows = [words.doc2bow(d) for d in docs]; common = dict(num_topics=k, id2word=words, passes=10, random_state=seed, eta="auto", minimum_probability=0, eval_every=None) # no perplexity, which is only logged and takes half the time where there are few texts
     lda = LdaModel(bows, alpha="auto", **common) if workers == 1 else LdaMulticore(bows, workers=workers, **common)
     return lda.inference(bows)[0]
 
