@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TRAINERS', 'DemoConfig', 'full_demo', 'smoke_demo', 'pretraining_text', 'figure', 'hold_out', 'demo_tasks',
-           'demo_prompt', 'demo_prompts', 'demo_table', 'table_text', 'plot_pipeline', 'write_report', 'environment',
-           'Stages', 'run_demo', 'SweepConfig', 'sweep_prompts', 'run_sweep']
+           'checkpoint_file', 'demo_prompt', 'demo_prompts', 'demo_table', 'table_text', 'plot_pipeline',
+           'write_report', 'environment', 'Stages', 'run_demo', 'SweepConfig', 'sweep_prompts', 'run_sweep']
 
 # %% ../nbs/09_demo.ipynb #7f9a09fd
 import json, os, platform, sys, time
@@ -25,7 +25,7 @@ from .files import atomic, require
 from .jobs import default_workers, run_jobs
 from .maml import MetaConfig, meta_train, split_tasks
 from .prompts import save_prompt
-from .tune import Pretrained, PretrainConfig, TuneConfig, ppt_train
+from .tune import Pretrained, PretrainConfig, TuneConfig, is_trained, ppt_train
 
 # %% ../nbs/09_demo.ipynb #177e69dd
 @dataclass(frozen=True)
@@ -102,6 +102,10 @@ def demo_tasks(
 # %% ../nbs/09_demo.ipynb #2ba3eaaa
 TRAINERS = dict(PPT=("ppt", ppt_train), MetaPT=("meta", meta_train))
 
+def checkpoint_file(out: Path, name: str, seed: int) -> Path:
+    "Where a pre-training keeps its state."
+    return out/"checkpoints"/f"{name}-{seed}.pt"
+
 def demo_prompt(
     name: str,           # a key of `TRAINERS`
     seed: int,           # of the initial prompt and of the order of the samples
@@ -114,7 +118,7 @@ def demo_prompt(
 ) -> Pretrained:
     "One pre-training, resumed from its checkpoint: the prompt with its card, and its curves."
     key, train = TRAINERS[name]; cfg = replace(getattr(config, key), seed=seed)
-    run = train(backbone, backbone.init_prompt(config.n_tokens, seed=seed), batch, parts, cfg, out/"checkpoints"/f"{name}-{seed}.pt", desc=f"{name}, seed {seed}")
+    run = train(backbone, backbone.init_prompt(config.n_tokens, seed=seed), batch, parts, cfg, checkpoint_file(out, name, seed), desc=f"{name}, seed {seed}")
     card = dict(method=name, route=config.route, data={text.name: text.hash}, k=config.k, budget=run.seen, steps=run.steps, seed=seed, config=asdict(cfg), dtype=str(backbone.dtype)[6:])
     save_prompt(out/"prompts"/f"{name}-{seed}.safetensors", run.prompt, backbone, batch, **card)
     for kind in ("log", "validation"):
@@ -132,8 +136,9 @@ def demo_prompts(
 ) -> dict:               # (method, seed) -> `tune.Pretrained`
     "All pre-trainings, `curves.png`, and `prompt.safetensors` (MetaPT of the first seed)."
     batch = backbone.encode(text.texts, text.labels, max_length=config.grid.max_length)
-    which = [(m, s) for s in config.pretrain_seeds for m in config.methods if m in TRAINERS]
-    done = dict(run_jobs(demo_prompt, [(*w, backbone, text, batch, parts, config, out) for w in which], workers)); runs = {w: done[i] for i, w in enumerate(which)}
+    which = [(m, s) for s in config.pretrain_seeds for m in config.methods if m in TRAINERS]; shared = (backbone, text, batch, parts, config, out)
+    for _ in run_jobs(demo_prompt, [(*w, *shared) for w in which if not is_trained(checkpoint_file(out, *w))], workers): pass
+    runs = {w: demo_prompt(*w, *shared) for w in which} # which only reads them now
     if ("MetaPT", first := config.pretrain_seeds[0]) in runs:
         with atomic(out/"prompt.safetensors") as tmp: tmp.write_bytes((out/"prompts"/f"MetaPT-{first}.safetensors").read_bytes())
     import matplotlib.pyplot as plt

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['linear_warmup', 'prompt_optimizer', 'TuneConfig', 'Tuned', 'tally', 'dev_scores', 'dev_score', 'tune_prompts',
-           'tune_prompt', 'tune_model', 'PretrainConfig', 'Pretrained', 'pretrain', 'fingerprint', 'ppt_train']
+           'tune_prompt', 'tune_model', 'PretrainConfig', 'Pretrained', 'is_trained', 'pretrain', 'fingerprint',
+           'ppt_train']
 
 # %% ../nbs/06_tune.ipynb #bebb9a54
 import copy, time
@@ -195,13 +196,19 @@ class Pretrained:
     seconds: float
 
 # %% ../nbs/06_tune.ipynb #d7e769e3
-def _read_checkpoint(path, stamp):
-    "A checkpoint's state, None when there is none; `InputError` when it is damaged or belongs to another run."
+def _read_checkpoint(path, stamp=None):
+    "A checkpoint's state, None when there is none; `InputError` when it is damaged or has another stamp than a given one."
     if path is None or not Path(path).exists(): return None
     try: state = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as e: raise InputError(f"{path}: damaged checkpoint: delete it to start this training anew") from e
-    require(isinstance(state, dict) and state.get("stamp") == stamp, f"{path}: checkpoint of other settings, data or backbone: delete it or name another file")
+    require(stamp is None or isinstance(state, dict) and state.get("stamp") == stamp, f"{path}: checkpoint of other settings, data or backbone: delete it or name another file")
     return state
+
+def is_trained(
+    checkpoint, # of `pretrain`
+) -> bool:
+    "Whether a checkpoint is there and has no step left to make: training from it only reads it."
+    state = _read_checkpoint(checkpoint); return isinstance(state, dict) and state.get("done", False)
 
 # %% ../nbs/06_tune.ipynb #d1449d03
 def pretrain(
@@ -247,7 +254,6 @@ def pretrain(
             if st["seen"] >= config.samples: st["next"] = st["seen"]
             elif st["step"] % save_every == 0: save()
             if on_step: on_step(st)
-    save()
     return Pretrained(st["kept"].to(prompt), pd.DataFrame(st["log"]), pd.DataFrame(st["validation"]), st["step"], st["seen"], st["seconds"])
 
 # %% ../nbs/06_tune.ipynb #5079b098
