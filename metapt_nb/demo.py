@@ -21,7 +21,7 @@ from .backbone import Backbone
 from .cluster import embed_texts, make_tasks, plot_clusters, plot_map, project
 from .data import Dataset, load_dataset, pseudo_label
 from .evaluate import GridConfig, markdown, plot_curves, plot_results, run_grid, summary
-from .files import atomic, require
+from .files import atomic, require, save_csv
 from .jobs import default_workers, run_jobs
 from .maml import MetaConfig, meta_train, split_tasks
 from .prompts import save_prompt
@@ -122,7 +122,7 @@ def demo_prompt(
     card = dict(method=name, route=config.route, data={text.name: text.hash}, k=config.k, budget=run.seen, steps=run.steps, seed=seed, config=asdict(cfg), dtype=str(backbone.dtype)[6:])
     save_prompt(out/"prompts"/f"{name}-{seed}.safetensors", run.prompt, backbone, batch, **card)
     for kind in ("log", "validation"):
-        with atomic(out/"curves"/f"{name}-{seed}-{kind}.csv") as tmp: getattr(run, kind).to_csv(tmp, index=False)
+        save_csv(out/"curves"/f"{name}-{seed}-{kind}.csv", getattr(run, kind))
     return run
 
 # %% ../nbs/09_demo.ipynb #96cdf760
@@ -137,8 +137,8 @@ def demo_prompts(
     "All pre-trainings, `curves.png`, and `prompt.safetensors` (MetaPT of the first seed)."
     batch = backbone.encode(text.texts, text.labels, max_length=config.grid.max_length)
     which = [(m, s) for s in config.pretrain_seeds for m in config.methods if m in TRAINERS]; shared = (backbone, text, batch, parts, config, out)
-    for _ in run_jobs(demo_prompt, [(*w, *shared) for w in which if not is_trained(checkpoint_file(out, *w))], workers): pass
-    runs = {w: demo_prompt(*w, *shared) for w in which} # which only reads them now
+    left = [w for w in which if not is_trained(checkpoint_file(out, *w))]; made = {left[i]: run for i, run in run_jobs(demo_prompt, [(*w, *shared) for w in left], workers)}
+    runs = {w: made[w] if w in made else demo_prompt(*w, *shared) for w in which} # the others are only read, which needs no process
     if ("MetaPT", first := config.pretrain_seeds[0]) in runs:
         with atomic(out/"prompt.safetensors") as tmp: tmp.write_bytes((out/"prompts"/f"MetaPT-{first}.safetensors").read_bytes())
     import matplotlib.pyplot as plt
@@ -293,5 +293,5 @@ def run_sweep(
         res = run_grid(backbone, {n: None if n == "FT" else (lambda s, n=n: inits[n][0]) for n in names}, [rest, load_dataset("alexa")], sweep.seeds, out, grid, [text])
         rows += [dict(init=m, lr=lr, dataset=d, runs=len(g), **g[["accuracy_before", "macro_f1_before", "accuracy", "macro_f1", "steps", "seconds"]].mean(), **(inits[m][1] if m in inits else {}))
                  for (m, d), g in res.groupby(["method", "dataset"], sort=False)]
-        with atomic(out/"sweep.csv") as tmp: pd.DataFrame(rows).round(4).to_csv(tmp, index=False)
+        save_csv(out/"sweep.csv", pd.DataFrame(rows).round(4))
     return pd.DataFrame(rows)

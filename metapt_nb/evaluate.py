@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from .backbone import WORDS, Backbone, Batch
 from .data import Dataset, few_shot, overlap
-from .files import atomic, digest, require
+from .files import atomic, digest, require, save_csv
 from .jobs import run_jobs
 from .tune import TuneConfig, tune_model, tune_prompts
 
@@ -113,8 +113,7 @@ def run_groups(
     files = [[cell_file(out, backbone, d, c, config) for c in cells] for d, cells, config in groups]
     def collect():
         there = pd.DataFrame([json.loads(p.read_text()) for g in files for p in g if p.exists()]); bar.update(len(there) - bar.n)
-        with atomic(Path(out)/"results.csv") as tmp: there.to_csv(tmp, index=False)
-        return there
+        save_csv(Path(out)/"results.csv", there); return there
     with tqdm(total=sum(map(len, files)), desc="few-shot runs", disable=None) as bar:
         there = collect(); left = [[i for i, p in enumerate(g) if not p.exists()] for g in files]
         tasks = [(backbone, d, [cells[i] for i in ii], config, [g[i] for i in ii]) for (d, cells, config), g, ii in zip(groups, files, left) if ii]

@@ -8,7 +8,7 @@ __all__ = ['STARTS', 'SETS', 'SCALES', 'Y', 'EXPERIMENTS', 'Start', 'Cell', 'Sca
            'pretrain_starts', 'run_experiments']
 
 # %% ../nbs/09a_experiments.ipynb #35a8d93b
-import gzip, json
+import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from .cluster import embed_texts, make_tasks, project, quality
 from .data import Dataset, balanced_quota, few_shot, load_dataset, pseudo_label
 from .demo import TRAINERS, environment, hold_out
 from .evaluate import GridConfig, even_groups, numbers, require_apart, run_groups
-from .files import atomic, cache_dir, digest, require
+from .files import atomic, cache_dir, digest, require, save_csv
 from .jobs import default_workers, run_jobs
 from .maml import MetaConfig
 from .prompts import load_prompt, save_prompt
@@ -225,11 +225,6 @@ def annotator_table(
     return pd.DataFrame(rows)
 
 # %% ../nbs/09a_experiments.ipynb #acb59275
-def _save_csv(path, table):
-    "Equal tables give equal bytes: a compressed file holds neither time nor name."
-    text = table.to_csv(index=False).encode()
-    with atomic(path) as tmp: tmp.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
-
 def prompt_file(out, start: Start, seed: int, scale: Scale, backbone: Backbone, text: Dataset) -> Path:
     "Where a pre-trained prompt lies; the name holds a digest of all that decides it."
     key = digest(backbone.hash, backbone.dtype, text.hash, seed, repr((start, scale.n_tokens, scale.rows, scale.k, scale.ppt, scale.meta, scale.grid.max_length)))
@@ -248,21 +243,21 @@ def pretrain_starts(
     ready = {k: prepare(s, scale, backbone, texts[s.corpus]) for k, s in {s.source: s for s, _ in missing}.items()}
     jobs = [(s, i, scale, backbone, *ready[s.source], {texts[s.corpus].name: texts[s.corpus].hash}, files[s, i]) for s, i in missing]
     for _ in tqdm(run_jobs(pretrain_start, jobs, gpus=float(backbone.device.type == "cuda"), **where), total=len(jobs), desc="pre-trainings", disable=None): pass
-    _save_csv(out/"pretraining.csv", pd.DataFrame([json.loads(f.with_suffix(".json").read_text()) for f in files.values()]))
+    save_csv(out/"pretraining.csv", pd.DataFrame([json.loads(f.with_suffix(".json").read_text()) for f in files.values()]))
     return files
 
 # %% ../nbs/09a_experiments.ipynb #04fd6ef7
 def _write(rows, cells, data, texts, sc, backbone, out, where, folder):
     "What tables and figures are drawn from."
-    _save_csv(out/"cells.csv", rows.round(6))
+    save_csv(out/"cells.csv", rows.round(6))
     splits = {(d, n, s): few_shot(data[d], n, sc.grid.n_dev, s, sc.grid.n_test) for d, n, s in dict.fromkeys((c.dataset, c.n_train, c.seed) for c in cells)}
     table = [dict(dataset=d, n_train=n, seed=s, split=f.hash, part=p, rows=" ".join(map(str, getattr(f, p)))) for (d, n, s), f in splits.items() for p in ("train", "dev", "test")]
     extras = {}
     if "yelp5" in texts: extras |= {"clusters.csv": lambda: cluster_table(texts["yelp5"], sc), "map.csv.gz": lambda: cluster_map(texts["yelp5"], sc)}
     if "pseudo" in texts: extras["annotator.csv"] = lambda: annotator_table(sc, folder)
     for name, make in extras.items():
-        if not (out/name).exists(): _save_csv(out/name, make().round(4))
-    _save_csv(out/"splits.csv.gz", pd.DataFrame(table))
+        if not (out/name).exists(): save_csv(out/name, make().round(4))
+    save_csv(out/"splits.csv.gz", pd.DataFrame(table))
     with atomic(out/"settings.json") as tmp:
         tmp.write_text(json.dumps(dict(scale=asdict(sc), data={d.name: d.hash for d in data.values()}, texts={n: dict(t.audit, rows=len(t), hash=t.hash) for n, t in texts.items()}, **where, **environment(backbone)), indent=1))
 
