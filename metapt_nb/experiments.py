@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from .annotate import THRESHOLDS, finetune_annotator, fit_annotator, open_corpus
 from .backbone import Backbone
-from .cluster import embed_texts, make_tasks, project, quality
+from .cluster import METHODS, embed_texts, make_tasks, project, quality
 from .data import Dataset, balanced_quota, few_shot, load_dataset, pseudo_label
 from .evaluate import GridConfig, even_groups, require_apart, run_groups
 from .files import atomic, cache_dir, digest, require, save_csv
@@ -195,7 +195,7 @@ def cluster_table(
     from itertools import combinations
     from sklearn.metrics import adjusted_rand_score, silhouette_score
     X = embed_texts(text.texts); xy = project(X); rows = []
-    for method, k in dict.fromkeys([(m, scale.k) for m in ("kmeans", "lda", "random", "label")] + [("kmeans", k) for k in sorted({*scale.ks, *scale.maps})]):
+    for method, k in dict.fromkeys([(m, scale.k) for m in METHODS] + [("kmeans", k) for k in sorted({*scale.ks, *scale.maps})]):
         runs = [make_tasks(text.texts, method, k, s, text.labels, X) for s in range(5)]
         rows.append(dict(method=method, asked=k, **quality(X, runs[0], text.labels), map_silhouette=float(silhouette_score(xy, runs[0].assign)) if runs[0].k > 1 else np.nan,
                          stability=float(np.mean([adjusted_rand_score(a.assign, b.assign) for a, b in combinations(runs, 2)]))))

@@ -167,6 +167,16 @@ def refresh(self: View, change=None):
     "Draw what the controls say, one thread at a time, so that the last change is drawn last."
     with self.drawing, self.guarded(): self.show(self.draw(**self.values())); self.say("")
 
+# %% ../nbs/70_widgets.ipynb #f672123a
+@patch
+@contextmanager
+def silent(self: View, name):
+    "The control `name`, whose changes inside the block do not redraw."
+    control = self.controls[name]
+    control.unobserve(self.refresh, "value")
+    try: yield control
+    finally: control.observe(self.refresh, "value")
+
 # %% ../nbs/70_widgets.ipynb #36e12f71
 @patch
 def _typed(self: View, change):
