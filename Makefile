@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-browser bench setup lab readme clean-notebooks help
+.PHONY: demo test test-browser bench setup lock lab outputs readme clean-notebooks help
 .DEFAULT_GOAL := help
 
 demo: setup ## install, then run the main job: text to table, figures, prompt and report in runs/demo
@@ -30,14 +30,23 @@ bench: setup ## meta-gradients and tuning beside higher and torchopt, clusters a
 
 setup: .venv/.installed ## only the environment: .venv and the embedded packages
 
+# An installation that fails or is stopped leaves no .venv behind.
 .venv/.installed: constraints.txt settings.ini setup.py
-	@start=$$SECONDS; echo "environment …"; \
-	$(PYTHON) -m venv .venv && \
+	@$(PYTHON) tests/python.py
+	@start=$$SECONDS; echo "environment …"; trap 'rm -rf .venv; exit 1' INT TERM; \
+	$(PYTHON) -m venv --clear .venv && \
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]" && \
-	$(BIN)/metapt fetch && touch $@ && echo "  environment: $$((SECONDS - start)) s"
+	$(BIN)/metapt fetch && touch $@ && echo "  environment: $$((SECONDS - start)) s" || { rm -rf .venv; exit 1; }
+
+lock: setup ## pins anew for every Python and system, as near to the present ones as settings.ini allows
+	uv pip compile --universal --python-version 3.11.0 --all-extras --no-annotate -q --custom-compile-command "make lock" \
+	  --no-emit-package pip --no-emit-package setuptools --no-emit-package wheel setup.py -o constraints.txt
 
 lab: setup ## JupyterLab at the index notebook
 	jupyter lab nbs/index.ipynb
+
+outputs: setup ## run every notebook and store what it shows
+	python tests/outputs.py
 
 readme: setup ## README.md from nbs/index.ipynb
 	python tests/readme.py

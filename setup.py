@@ -14,7 +14,7 @@ setup(
     description=cfg["description"],
     author=cfg["author"],
     license=cfg["license"].upper(),
-    python_requires=f">={cfg['min_python']}",
+    python_requires=f">={cfg['min_python']},<={cfg['max_python']}.999",
     packages=[cfg["lib_path"]],
     install_requires=cfg["requirements"].split(),
     extras_require={"hub": cfg["hub_requirements"].split(), "tsne": cfg["tsne_requirements"].split(), "cluster": cfg["cluster_requirements"].split(), "bench": cfg["tsne_requirements"].split() + cfg["bench_requirements"].split(), "dev": cfg["hub_requirements"].split() + cfg["dev_requirements"].split()},
