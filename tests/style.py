@@ -139,34 +139,49 @@ def body_lines(piece):
 def packed(lines): return sum(";" in re.sub(r"(['\"]).*?\1", "", line) for line in lines)
 
 
-def table(paths):
-    "name -> value, over all exported cells and examples of some notebooks."
-    every = [piece for path in paths for piece in pieces(path)]
-    exported = [p for p in every if p.kind == "exported"]
-    examples = [p.tree for p in every if p.kind == "example"]
-    lines = [line for p in exported for line in body_lines(p)]
+def percent(part, whole): return f"{100*part/max(1, whole):.1f}"
+
+
+def spread(values, *at): return "/".join(f"{np.percentile(values, p):.0f}" for p in at)
+
+
+def exported_measures(exported):
+    "name -> value, of exported cells."
+    lines = [line for piece in exported for line in body_lines(piece)]
     lengths = [len(line) for line in lines]
-    inside = [f for p in exported for f in functions(p.tree)]
-    sizes = [nodes(f) for f in inside]
-    cells = [len([x for x in p.code.splitlines() if x.strip() and not x.startswith("#|")]) for p in exported]
-    only = [tree for tree in examples if shows(tree) and not asserts(tree)]
-    percent = lambda part, whole: f"{100*part/max(1, whole):.1f}"
-    spread = lambda values, *at: "/".join(f"{np.percentile(values, p):.0f}" for p in at)
+    inside = [function for piece in exported for function in functions(piece.tree)]
+    sizes = [nodes(function) for function in inside]
+    cells = [sum(bool(line.strip()) and not line.startswith("#|") for line in p.code.splitlines()) for p in exported]
+    crowded = sum(len(local_names(function)) > MOST_LOCALS for function in inside)
     return {
         "exported lines": sum(cells), "functions": len(inside),
         "lines per exported cell, median/p90/max": spread(cells, 50, 90, 100),
         "body lines, characters, median/p90/p99": spread(lengths, 50, 90, 99),
-        "body lines over 120 characters, %": percent(sum(n > 120 for n in lengths), len(lengths)),
+        "body lines over 120 characters, %": percent(sum(n > MOST_CODE for n in lengths), len(lengths)),
         "body lines of several statements, %": percent(packed(lines), len(lines)),
         "nodes per body line": f"{sum(sizes)/max(1, len(lines)):.1f}",
         "nodes per function, median/p90": spread(sizes, 50, 90),
-        "functions of more than 12 local names, %": percent(sum(len(local_names(f)) > MOST_LOCALS for f in inside), len(inside)),
-        "example cells: only show / only assert / both, %": "/".join(percent(n, len(examples)) for n in (
-            len(only),
-            sum(asserts(t) and not shows(t) for t in examples),
-            sum(asserts(t) and shows(t) for t in examples))),
-        "logical lines per example cell, median/p90": spread([logical_lines(t) for t in examples], 50, 90),
+        "functions of more than 12 local names, %": percent(crowded, len(inside)),
     }
+
+
+def example_measures(trees):
+    "name -> value, of example cells."
+    only_show = sum(shows(tree) and not asserts(tree) for tree in trees)
+    only_assert = sum(asserts(tree) and not shows(tree) for tree in trees)
+    both = sum(asserts(tree) and shows(tree) for tree in trees)
+    shares = [percent(n, len(trees)) for n in (only_show, only_assert, both)]
+    return {
+        "example cells: only show / only assert / both, %": "/".join(shares),
+        "logical lines per example cell, median/p90": spread([logical_lines(tree) for tree in trees], 50, 90),
+    }
+
+
+def table(paths):
+    "name -> value, over all exported cells and examples of some notebooks."
+    every = [piece for path in paths for piece in pieces(path)]
+    exported = [piece for piece in every if piece.kind == "exported"]
+    return exported_measures(exported) | example_measures([p.tree for p in every if p.kind == "example"])
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def test_live(lab, project):
         page.press("start")
         says("Finished", 120)
         page.check()
-        looks(page, "live", ["k", "tasks_per_step", "alpha", "beta", "order", "samples", "seed", "over", "save", "file"])
+        looks(page, "live", [*LIVE_KEYS, "over", "save", "file"])
 
 
 PLAY_KEYS = dict(a=[DOWN], b=[UP], epochs=[LEFT]*6, rate=[LEFT], seed=[UP])

@@ -14,7 +14,7 @@ KS = (2, 12, 30)
 
 
 def test_moving_k_is_quick(tmp_path, monkeypatch):
-    "2,000 texts in a process of its own: a new K is drawn within five seconds by any method, one seen before within one."
+    "2,000 texts, in a process of its own: a new K is drawn in five seconds by any method, one seen before in one."
     from metapt_nb.files import cache_dir
     for name in ("packages", "unpacked", "embeddings", "projections"): # but no cluster run
         (tmp_path/name).symlink_to(cache_dir(name))
