@@ -23,7 +23,7 @@ from .tune import TuneConfig, dev_score, tune_prompt
 from .widgets import (
     Picture, Shown, View, button, control, folded, panel, para, png, project_folder, row, table)
 
-# %% ../nbs/73_playground.ipynb #dc8f399e
+# %% ../nbs/73_playground.ipynb #3aceb507
 EXAMPLE = """complaint | The soup was cold and nobody came to the table.
 complaint | We waited an hour and left hungry.
 complaint | Overpriced, noisy and the waiter was rude.
@@ -37,7 +37,7 @@ praise | A warm welcome and a lovely evening.
 praise | Every dish was a small surprise, all of them good.
 praise | Perfect coffee and friendly people."""
 
-# %% ../nbs/73_playground.ipynb #2fc1f21d
+# %% ../nbs/73_playground.ipynb #c7b842b8
 class Line(NamedTuple):
     "One line of samples."
     label: str
@@ -280,7 +280,7 @@ def _neighbours(sides, backbone):
     inside = para(TOKENS_NOTE) + table(["row", *sides], lines)
     return folded("Nearest vocabulary tokens of each prompt vector (cosine)", inside)
 
-# %% ../nbs/73_playground.ipynb #ae98b926
+# %% ../nbs/73_playground.ipynb #bfddca32
 def play_look(
     backbone: Backbone,
     samples: Samples,
@@ -358,7 +358,7 @@ class Playground(View):
         for name, widget in self.buttons.items(): widget.disabled = busy != (name == "stop")
         for widget in self.controls.values(): widget.disabled = busy
 
-# %% ../nbs/73_playground.ipynb #f6bf0f50
+# %% ../nbs/73_playground.ipynb #86e6e04b
 class Task(NamedTuple):
     "What both sides learn."
     samples: Samples
@@ -390,7 +390,7 @@ def _sides(self: Playground):
     "The two sides of the controls' values."
     return dict(A=self._side(self.controls["a"].value), B=self._side(self.controls["b"].value))
 
-# %% ../nbs/73_playground.ipynb #64b1f3ef
+# %% ../nbs/73_playground.ipynb #7b6624a8
 @patch
 def _paint(self: Playground):
     "Draw what the controls say."
@@ -483,7 +483,7 @@ def save(self: Playground, letter: str):
             tuned=side.prompt is not None)
         self.say(f"Saved {letter} as {path.relative_to(self.runs.parent)}")
 
-# %% ../nbs/73_playground.ipynb #dddfcd0c
+# %% ../nbs/73_playground.ipynb #c2779ba9
 @patch
 def _check_fits(self: Playground, path, card):
     "Whether a saved prompt can start on the samples there are."
