@@ -9,7 +9,7 @@ __all__ = ['save_prompt', 'load_prompt', 'nearest_tokens']
 import json
 from pathlib import Path
 
-import torch
+import torch, torch.nn.functional as F
 
 from .backbone import Backbone
 from .files import InputError, atomic, require
@@ -24,26 +24,40 @@ def save_prompt(
 ) -> dict:                # the card
     "Write prompt and card atomically; the card names backbone, shape, template, label words and whatever is passed."
     from safetensors.torch import save_file
-    full = dict(backbone=backbone.name, backbone_hash=backbone.hash, L=prompt.shape[0], d=prompt.shape[1], template=batch.template, words=list(batch.words), **card)
-    with atomic(path) as tmp: save_file({"prompt": prompt.detach().cpu().contiguous()}, tmp, metadata={"metapt": json.dumps(full)})
+    L, d = prompt.shape
+    full = dict(
+        backbone=backbone.name, backbone_hash=backbone.hash, L=L, d=d,
+        template=batch.template, words=list(batch.words), **card)
+    tensors = {"prompt": prompt.detach().cpu().contiguous()}
+    with atomic(path) as tmp: save_file(tensors, tmp, metadata={"metapt": json.dumps(full)})
     return full
 
 # %% ../nbs/22_prompts.ipynb #f08cf908
+def _read_prompt(path):
+    "The tensor and the card of a file, as they stand there."
+    from safetensors import SafetensorError, safe_open
+    try:
+        with safe_open(path, "pt") as f: return f.get_tensor("prompt"), json.loads((f.metadata() or {})["metapt"])
+    except (SafetensorError, KeyError, json.JSONDecodeError) as e:
+        raise InputError(
+            f"{path}: not a prompt file of this package, or damaged: save it again with save_prompt") from e
+
 def load_prompt(
     path,                     # a file of `save_prompt`
     backbone: Backbone = None # checked against the card where given
 ) -> tuple:                   # ([L, d] tensor, card)
     "The prompt and its card; `InputError` for a missing or corrupt file, or a prompt of another backbone."
-    from safetensors import SafetensorError, safe_open
-    path = Path(path); require(path.exists(), f"{path}: no such prompt file: check the path")
-    try:
-        with safe_open(path, "pt") as f: prompt, card = f.get_tensor("prompt"), json.loads((f.metadata() or {})["metapt"])
-    except (SafetensorError, KeyError, json.JSONDecodeError) as e: raise InputError(f"{path}: not a prompt file of this package, or damaged: save it again with save_prompt") from e
-    require(list(prompt.shape) == [card["L"], card["d"]] and bool(prompt.isfinite().all()), f"{path}: the tensor does not fit its card: the file is damaged, save it again")
-    if backbone is not None:
-        require(card["backbone_hash"] == backbone.hash, f"{path}: made for backbone {card['backbone']} ({card['backbone_hash']}), not for {backbone.name} ({backbone.hash}): load that backbone or tune a new prompt")
-        prompt = prompt.to(backbone.device, backbone.prompt_dtype)
-    return prompt, card
+    path = Path(path)
+    require(path.exists(), f"{path}: no such prompt file: check the path")
+    prompt, card = _read_prompt(path)
+    fits = list(prompt.shape) == [card["L"], card["d"]] and bool(prompt.isfinite().all())
+    require(fits, f"{path}: the tensor does not fit its card: the file is damaged, save it again")
+    if backbone is None: return prompt, card
+    if card["backbone_hash"] != backbone.hash:
+        raise InputError(
+            f"{path}: made for backbone {card['backbone']} ({card['backbone_hash']}), "
+            f"not for {backbone.name} ({backbone.hash}): load that backbone or tune a new prompt")
+    return prompt.to(backbone.device, backbone.prompt_dtype), card
 
 # %% ../nbs/22_prompts.ipynb #50223778
 def nearest_tokens(
@@ -52,6 +66,7 @@ def nearest_tokens(
     n: int = 3,           # neighbours per row
 ) -> list:                # L lists of (token, cosine)
     "The `n` vocabulary pieces of largest cosine to each row of the prompt."
-    E = torch.nn.functional.normalize(backbone.model.shared.weight.float(), dim=-1)
-    c, i = (torch.nn.functional.normalize(prompt.float(), dim=-1) @ E.T).topk(n)
-    return [[(backbone.tokenizer.convert_ids_to_tokens(int(j)), round(float(v), 3)) for v, j in zip(*row)] for row in zip(c, i)]
+    E = F.normalize(backbone.model.shared.weight.float(), dim=-1)
+    cosines, ids = (F.normalize(prompt.float(), dim=-1) @ E.T).topk(n)
+    token = lambda i: backbone.tokenizer.convert_ids_to_tokens(int(i))
+    return [[(token(i), round(float(c), 3)) for c, i in zip(*row)] for row in zip(cosines, ids)]
