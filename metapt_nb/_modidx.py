@@ -512,7 +512,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                    'metapt_nb.widgets.View.silent': ('widgets.html#view.silent', 'metapt_nb/widgets.py'),
                                    'metapt_nb.widgets.View.typed': ('widgets.html#view.typed', 'metapt_nb/widgets.py'),
                                    'metapt_nb.widgets.View.values': ('widgets.html#view.values', 'metapt_nb/widgets.py'),
-                                   'metapt_nb.widgets._cells': ('widgets.html#_cells', 'metapt_nb/widgets.py'),
+                                   'metapt_nb.widgets._entries': ('widgets.html#_entries', 'metapt_nb/widgets.py'),
                                    'metapt_nb.widgets._png_size': ('widgets.html#_png_size', 'metapt_nb/widgets.py'),
                                    'metapt_nb.widgets._slot': ('widgets.html#_slot', 'metapt_nb/widgets.py'),
                                    'metapt_nb.widgets.button': ('widgets.html#button', 'metapt_nb/widgets.py'),

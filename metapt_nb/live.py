@@ -37,7 +37,7 @@ def cosines(
     unit = torch.nn.functional.normalize(gradients.flatten(1).double(), dim=1)
     return (unit @ unit.T).cpu().numpy()
 
-# %% ../nbs/72_live.ipynb #2a8b3759
+# %% ../nbs/72_live.ipynb #36063e53
 def gradient_agreement(
     backbone: Backbone,
     prompt: torch.Tensor, # [L, d]
@@ -79,7 +79,7 @@ class Plan:
         "`gradient_agreement` at a prompt of this run."
         return gradient_agreement(self.backbone, prompt, self.batch, self.parts, self.config)
 
-# %% ../nbs/72_live.ipynb #b40bab39
+# %% ../nbs/72_live.ipynb #79c396d6
 @lru_cache(maxsize=8)
 def _encoded(backbone, dataset, n):
     "Rows of a data set, and the same encoded."
@@ -112,7 +112,7 @@ def make_plan(
     prompt = backbone.init_prompt(n_tokens, seed=seed)
     return Plan(backbone, prompt, batch, split_tasks(tasks), tasks, config, {data.name: data.hash})
 
-# %% ../nbs/72_live.ipynb #10d653f2
+# %% ../nbs/72_live.ipynb #ca8ad57b
 @dataclass(frozen=True)
 class Moment:
     "What a run looks like now."
@@ -161,7 +161,7 @@ class Training:
         "Until the thread has ended, or so many seconds."
         if self.thread: self.thread.join(timeout)
 
-# %% ../nbs/72_live.ipynb #ba13015b
+# %% ../nbs/72_live.ipynb #40257703
 @patch
 def _read(self: Training, trainer) -> Moment:
     "The moment that `meta_train` has come to; the agreement is still the last one."
@@ -227,7 +227,7 @@ def _finish(self: Training, trained):
     self._renew_agreement()
     self._enter("finished")
 
-# %% ../nbs/72_live.ipynb #e5d7cf92
+# %% ../nbs/72_live.ipynb #9238a050
 def _curve(ax, log, column, label, colour):
     "Each step faintly, over it the mean of ten."
     if len(log):
@@ -307,7 +307,7 @@ def _grid(ax, A, names):
     bar.ax.tick_params(labelsize=8)
     bar.set_label("cosine", fontsize=8)
 
-# %% ../nbs/72_live.ipynb #7250459c
+# %% ../nbs/72_live.ipynb #135f34b1
 def _agreement_words(A, shown, seen):
     "The grid in words: mean and extremes of the squares that are shown."
     k = len(shown)
@@ -337,7 +337,7 @@ def plot_training(
     "Losses, held-out accuracy and inner step against samples seen; the agreement of every two tasks."
     return curves_picture(run), agreement_picture(run)
 
-# %% ../nbs/72_live.ipynb #2459cf67
+# %% ../nbs/72_live.ipynb #25ab191c
 STATES = dict(
     ready="Ready.",
     known="Ready: this very run was begun before. Start goes on where it was, Start over forgets it.",
@@ -371,7 +371,7 @@ def validations_table(
     head = ["samples seen", "held-out accuracy", "after one inner step", "loss after it"]
     return table(head, [[int(seen), *scores] for seen, *scores in last])
 
-# %% ../nbs/72_live.ipynb #4956bea7
+# %% ../nbs/72_live.ipynb #84997a0d
 def live_look(
     run: Training,
 ) -> Shown:
@@ -397,7 +397,7 @@ def pressable(
         over=idle and run.plan.checkpoint.exists(),
         save=run.now.steps > 0 and run.state != "running")
 
-# %% ../nbs/72_live.ipynb #000f9b60
+# %% ../nbs/72_live.ipynb #1c9a2ba8
 class Pace:
     "Says when it is time to draw again."
     def __init__(self):
@@ -415,7 +415,7 @@ class Pace:
         self.last = time.perf_counter()
         self.pause = max(1., 4*(self.last - start))
 
-# %% ../nbs/72_live.ipynb #7318f1d8
+# %% ../nbs/72_live.ipynb #133c070d
 def choice(
     values, # numbers
     value,  # the one chosen at first
@@ -514,7 +514,7 @@ def start_over(self: Live):
         self.refresh()
         self.start()
 
-# %% ../nbs/72_live.ipynb #3ed804c9
+# %% ../nbs/72_live.ipynb #e4dda60e
 @patch
 def card(self: Training) -> dict:
     "What the file of this run's prompt says of it, beside what `save_prompt` adds."

@@ -47,7 +47,7 @@ def panel(
         ax.tick_params(labelsize=8)
     return fig, axes
 
-# %% ../nbs/70_widgets.ipynb #2b816a16
+# %% ../nbs/70_widgets.ipynb #5059ed21
 class Picture(NamedTuple):
     "A picture and the same in words."
     data: bytes # PNG
@@ -56,7 +56,7 @@ class Picture(NamedTuple):
     def _repr_png_(self): return self.data
     def __repr__(self): return f"Picture: {self.words}"
 
-# %% ../nbs/70_widgets.ipynb #9123dab4
+# %% ../nbs/70_widgets.ipynb #bd67344b
 @dataclass(frozen=True)
 class Shown:
     "What one look at a view gives."
@@ -86,7 +86,7 @@ def control(
     widget.layout.max_width = "98%"
     return widget
 
-# %% ../nbs/70_widgets.ipynb #26b355ad
+# %% ../nbs/70_widgets.ipynb #847dc9ec
 def button(
     name: str,  # its class is `mp-` and this
     label: str,
@@ -108,7 +108,7 @@ def row(
     usual = dict(display="flex", flex_flow="row wrap", align_items="center", max_width="100%", overflow="hidden")
     return W.Box(children, layout=W.Layout(**usual | layout))
 
-# %% ../nbs/70_widgets.ipynb #127334c9
+# %% ../nbs/70_widgets.ipynb #9058e3c2
 KEYBOARD = Javascript("""
 const root = element.closest(".jp-OutputArea") || document;
 const CONTROLS = ".mp-view :is(select, input, textarea, button, summary, [tabindex], [contenteditable])";
@@ -139,27 +139,27 @@ def img(
         f"<img class='mp-picture' alt='{html.escape(words)}' width={width} height={height} "
         f"style='max-width:100%;height:auto;display:block' src='{source}'>")
 
-# %% ../nbs/70_widgets.ipynb #54d32272
-def _cells(tag, texts):
-    "The cells of a table's row, escaped."
+# %% ../nbs/70_widgets.ipynb #80f2e14d
+def _entries(tag, texts):
+    "The entries of a table's row, escaped."
     style = "padding:2px 10px 2px 0;text-align:left;vertical-align:top"
     return "".join(f"<{tag} style='{style}'>{html.escape(str(text))}</{tag}>" for text in texts)
 
 def table(
     head,          # column names
-    rows,          # rows of cells, as text
+    rows,          # rows of entries, as text
     caption: str = "",
 ) -> str:
-    "An HTML table in the theme's own colours, every cell escaped; it scrolls where the page is narrow."
+    "An HTML table in the theme's own colours, every entry escaped; it scrolls where the page is narrow."
     line = "border-top:1px solid var(--jp-border-color2)"
-    body = "".join(f"<tr style='{line}'>{_cells('td', texts)}</tr>" for texts in rows)
+    body = "".join(f"<tr style='{line}'>{_entries('td', texts)}</tr>" for texts in rows)
     title = ""
     if caption: title = f"<caption style='text-align:left;padding:6px 0 2px'><b>{html.escape(caption)}</b></caption>"
     return (
         "<div style='overflow-x:auto;max-width:100%'><table style='border-collapse:collapse;line-height:1.35'>"
-        f"{title}<thead><tr>{_cells('th', head)}</tr></thead><tbody>{body}</tbody></table></div>")
+        f"{title}<thead><tr>{_entries('th', head)}</tr></thead><tbody>{body}</tbody></table></div>")
 
-# %% ../nbs/70_widgets.ipynb #14fb3baf
+# %% ../nbs/70_widgets.ipynb #f2591137
 def para(
     text: str,
     *bold: str, # lead the text
@@ -240,7 +240,7 @@ def say(self: View, text: str, broken: bool = False):
         "line-height:1.4;white-space:normal;overflow-wrap:anywhere")
     self.message.value = f"<div class='{kind}' role='alert' style='{style}'>{html.escape(text)}</div>"
 
-# %% ../nbs/70_widgets.ipynb #548dfa0c
+# %% ../nbs/70_widgets.ipynb #889f065b
 @patch
 @contextmanager
 def guarded(self: View):
