@@ -47,7 +47,7 @@ def panel(
         ax.tick_params(labelsize=8)
     return fig, axes
 
-# %% ../nbs/70_widgets.ipynb #4c39a648
+# %% ../nbs/70_widgets.ipynb #5059ed21
 class Picture(NamedTuple):
     "A picture and the same in words."
     data: bytes # PNG
@@ -56,7 +56,7 @@ class Picture(NamedTuple):
     def _repr_png_(self): return self.data
     def __repr__(self): return f"Picture: {self.words}"
 
-# %% ../nbs/70_widgets.ipynb #174b28bf
+# %% ../nbs/70_widgets.ipynb #bd67344b
 @dataclass(frozen=True)
 class Shown:
     "What one look at a view gives."
@@ -86,7 +86,7 @@ def control(
     widget.layout.max_width = "98%"
     return widget
 
-# %% ../nbs/70_widgets.ipynb #20668c75
+# %% ../nbs/70_widgets.ipynb #847dc9ec
 def button(
     name: str,  # its class is `mp-` and this
     label: str,
@@ -108,7 +108,7 @@ def row(
     usual = dict(display="flex", flex_flow="row wrap", align_items="center", max_width="100%", overflow="hidden")
     return W.Box(children, layout=W.Layout(**usual | layout))
 
-# %% ../nbs/70_widgets.ipynb #f66e361f
+# %% ../nbs/70_widgets.ipynb #9058e3c2
 KEYBOARD = Javascript("""
 const root = element.closest(".jp-OutputArea") || document;
 const CONTROLS = ".mp-view :is(select, input, textarea, button, summary, [tabindex], [contenteditable])";
@@ -139,27 +139,27 @@ def img(
         f"<img class='mp-picture' alt='{html.escape(words)}' width={width} height={height} "
         f"style='max-width:100%;height:auto;display:block' src='{source}'>")
 
-# %% ../nbs/70_widgets.ipynb #eb02e85b
-def _cells(tag, texts):
-    "The cells of a table's row, escaped."
+# %% ../nbs/70_widgets.ipynb #80f2e14d
+def _entries(tag, texts):
+    "The entries of a table's row, escaped."
     style = "padding:2px 10px 2px 0;text-align:left;vertical-align:top"
     return "".join(f"<{tag} style='{style}'>{html.escape(str(text))}</{tag}>" for text in texts)
 
 def table(
     head,          # column names
-    rows,          # rows of cells, as text
+    rows,          # rows of entries, as text
     caption: str = "",
 ) -> str:
-    "An HTML table in the theme's own colours, every cell escaped; it scrolls where the page is narrow."
+    "An HTML table in the theme's own colours, every entry escaped; it scrolls where the page is narrow."
     line = "border-top:1px solid var(--jp-border-color2)"
-    body = "".join(f"<tr style='{line}'>{_cells('td', texts)}</tr>" for texts in rows)
+    body = "".join(f"<tr style='{line}'>{_entries('td', texts)}</tr>" for texts in rows)
     title = ""
     if caption: title = f"<caption style='text-align:left;padding:6px 0 2px'><b>{html.escape(caption)}</b></caption>"
     return (
         "<div style='overflow-x:auto;max-width:100%'><table style='border-collapse:collapse;line-height:1.35'>"
-        f"{title}<thead><tr>{_cells('th', head)}</tr></thead><tbody>{body}</tbody></table></div>")
+        f"{title}<thead><tr>{_entries('th', head)}</tr></thead><tbody>{body}</tbody></table></div>")
 
-# %% ../nbs/70_widgets.ipynb #0afb6491
+# %% ../nbs/70_widgets.ipynb #f2591137
 def para(
     text: str,
     *bold: str, # lead the text
@@ -177,6 +177,10 @@ def folded(
     return f"<details style='margin:6px 0'>{heading}{inside}</details>"
 
 # %% ../nbs/70_widgets.ipynb #b6b1cef7
+def _slot(name):
+    "A place for HTML over the whole width, found by its class."
+    return W.HTML(layout=W.Layout(max_width="100%")).add_class(name)
+
 class View:
     "Controls, a message slot beside them, pictures and a summary, kept up to date by `draw`."
     def __init__(self,
@@ -202,8 +206,7 @@ class View:
         # two pictures stand side by side where there is room
         if pictures > 1: place = dict(flex="1 1 400px", min_width="0", max_width="560px")
         self.pictures = [W.HTML(layout=W.Layout(**place)) for _ in range(pictures)]
-        self.message = W.HTML(layout=W.Layout(max_width="100%")).add_class("mp-message")
-        self.summary = W.HTML(layout=W.Layout(max_width="100%")).add_class("mp-summary")
+        self.message, self.summary = _slot("mp-message"), _slot("mp-summary")
         beside = row(*self.pictures, align_items="flex-start")
         parts = [row(*self.controls.values()), *extra, self.message, beside, self.summary]
         self.box = W.VBox(parts, layout=W.Layout(max_width="100%", overflow="hidden"))
@@ -237,7 +240,7 @@ def say(self: View, text: str, broken: bool = False):
         "line-height:1.4;white-space:normal;overflow-wrap:anywhere")
     self.message.value = f"<div class='{kind}' role='alert' style='{style}'>{html.escape(text)}</div>"
 
-# %% ../nbs/70_widgets.ipynb #34832ac0
+# %% ../nbs/70_widgets.ipynb #889f065b
 @patch
 @contextmanager
 def guarded(self: View):
