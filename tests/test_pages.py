@@ -1,4 +1,4 @@
-"""A stored page says what it says when it is executed anew: every text, table and sentence, and a picture where one was."""
+"""A stored page says what it says when executed anew: every text, table and sentence, and a picture where one was."""
 import nbformat
 import pytest
 from pages import PAGES, ROOT, code_cells, differences, executed, shown
