@@ -6,15 +6,42 @@ import nbformat
 from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).parents[1]
+FOLDER = "results/readme" # of the pictures, beside the index notebook
+PICTURES = { # file -> what it shows, in the order of the page
+    "table1.png": "Accuracy of every method on the seven data sets; the table below has the numbers",
+}
+
+
+def with_pictures(body, outputs):
+    "Markdown whose pictures have lasting names and words, and file -> bytes."
+    files = {}
+    for (made, data), (name, words) in zip(outputs.items(), PICTURES.items(), strict=True):
+        body = body.replace(f"![png]({made})", f"![{words}]({FOLDER}/{name})")
+        files[f"nbs/{FOLDER}/{name}"] = data
+    return body, files
+
+
+def from_root(body):
+    "Links that lead from the project's folder instead of from nbs/."
+    body = re.sub(r"\]\((?!https?:|#|\.\./)([^)]+)\)", r"](nbs/\1)", body)
+    return body.replace("](../", "](")
+
+
+def tidy(body):
+    "No blanks at the end of a line, one empty line at most."
+    body = re.sub(r" +$", "", body, flags=re.M)
+    return re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
 
 
 def render() -> dict:
-    "File -> its bytes: the index notebook's prose and stored outputs as Markdown, links pointing into nbs/, and the pictures among the outputs."
-    nb = nbformat.read(ROOT/"nbs"/"index.ipynb", 4)
-    body, made = MarkdownExporter(exclude_input=True).from_notebook_node(nb, resources=dict(output_files_dir="results/readme", unique_key="picture"))
-    body = re.sub(r"\]\((?!https?:|#|\.\./)([^)]+)\)", r"](nbs/\1)", body).replace("](../", "](").replace("![png]", "![Accuracy of every method on the seven data sets; the table below has the numbers]")
-    return {"README.md": (re.sub(r"\n{3,}", "\n\n", body).strip() + "\n").encode()} | {f"nbs/{n}": data for n, data in made["outputs"].items()}
+    "File -> its bytes: the index notebook's prose and stored outputs as Markdown, and the pictures among the outputs."
+    book = nbformat.read(ROOT/"nbs"/"index.ipynb", 4)
+    body, made = MarkdownExporter(exclude_input=True).from_notebook_node(book)
+    body, files = with_pictures(body, made["outputs"])
+    return {"README.md": tidy(from_root(body)).encode()} | files
 
 
 if __name__ == "__main__":
-    for name, data in render().items(): (ROOT/name).parent.mkdir(exist_ok=True); (ROOT/name).write_bytes(data)
+    for name, data in render().items():
+        (ROOT/name).parent.mkdir(exist_ok=True)
+        (ROOT/name).write_bytes(data)
