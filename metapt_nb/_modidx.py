@@ -229,6 +229,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
             'metapt_nb.files': { 'metapt_nb.files.Archive': ('files.html#archive', 'metapt_nb/files.py'),
                                  'metapt_nb.files.InputError': ('files.html#inputerror', 'metapt_nb/files.py'),
                                  'metapt_nb.files._checked': ('files.html#_checked', 'metapt_nb/files.py'),
+                                 'metapt_nb.files._download': ('files.html#_download', 'metapt_nb/files.py'),
                                  'metapt_nb.files.archive': ('files.html#archive', 'metapt_nb/files.py'),
                                  'metapt_nb.files.atomic': ('files.html#atomic', 'metapt_nb/files.py'),
                                  'metapt_nb.files.cache_dir': ('files.html#cache_dir', 'metapt_nb/files.py'),
