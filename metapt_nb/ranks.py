@@ -36,9 +36,12 @@ class Ranks:
         from accelerate.utils import broadcast_object_list
         return self._talk(broadcast_object_list, [obj])[0]
 
-    def _talk(self, f, *args):
-        try: return f(*args)
-        except RuntimeError as e: raise LostProcess(f"process {self.rank} of {self.size}: another process of this run is gone; start them all again with the same command, and the run goes on from its checkpoint") from e
+    def _talk(self, exchange, *args):
+        try: return exchange(*args)
+        except RuntimeError as e:
+            raise LostProcess(
+                f"process {self.rank} of {self.size}: another process of this run is gone; "
+                "start them all again with the same command, and the run goes on from its checkpoint") from e
 
 # %% ../nbs/03_ranks.ipynb #19a4f103
 def ranks() -> Ranks:
