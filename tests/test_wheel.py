@@ -1,0 +1,93 @@
+"""The package as it is installed: a wheel in an empty folder, without the clone."""
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SKIPPED = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+SOURCES = ("metapt_nb", "nbs/walkthrough", "setup.py", "settings.ini", "MANIFEST.in")
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q")
+
+
+def copy_sources(folder):
+    "What a wheel is built from, away from what earlier builds have left."
+    for name in SOURCES:
+        source, target = ROOT/name, folder/name
+        if source.is_dir(): shutil.copytree(source, target, ignore=SKIPPED)
+        else: shutil.copy(source, target)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    "A wheel of this project."
+    folder = tmp_path_factory.mktemp("build")
+    copy_sources(folder)
+    command = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", folder/"dist", folder]
+    subprocess.run(command, check=True)
+    built, = (folder/"dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def metapt(wheel, tmp_path_factory):
+    "Runs the installed `metapt` in an empty folder, which knows nothing of the clone."
+    target, here = tmp_path_factory.mktemp("installed"), tmp_path_factory.mktemp("empty")
+    subprocess.run([*PIP, "install", "--no-deps", "--target", target, wheel], check=True)
+    environment = dict(os.environ, PYTHONPATH=str(target))
+    for name in ("IN_TEST", "METAPT_RUN"): environment.pop(name, None)
+
+    def run(*args):
+        command = [sys.executable, target/"bin"/"metapt", *args]
+        return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True)
+    run.here, run.target, run.environment = here, target, environment
+    return run
+
+
+def test_the_walkthrough_travels(wheel):
+    "One source: the copy in the wheel is the notebook of the clone."
+    packed = zipfile.ZipFile(wheel).read("metapt_nb/walkthrough.ipynb")
+    assert packed == (ROOT/"nbs"/"walkthrough"/"demo.ipynb").read_bytes()
+    assert not (ROOT/"metapt_nb"/"walkthrough.ipynb").exists()
+
+
+def test_the_installed_package_is_the_one_imported(metapt):
+    where = [sys.executable, "-c", "import metapt_nb; print(metapt_nb.__file__)"]
+    done = subprocess.run(where, cwd=metapt.here, env=metapt.environment, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()).parents[1] == metapt.target
+
+
+def test_demo_with_its_report(metapt):
+    done = metapt("demo", "--smoke", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    run = metapt.here/"run"
+    page = (run/"report.html").read_text()
+    assert "Walkthrough" in page and "Traceback" not in page
+    assert 'ipynb"' not in page # a page has no notebooks beside it
+    assert page.count("data:image/png") >= 4
+    assert "keeps no <code>" not in page # nothing the page asks for is lacking
+    assert (run/"prompt.safetensors").stat().st_size > 0
+    assert len(pd.read_csv(run/"results.csv")) == 6
+
+
+def test_tune_then_predict(metapt):
+    rows = [dict(text=f"{('bad', 'good')[i % 2]} film {i}", label=i % 2) for i in range(120)]
+    pd.DataFrame(rows).to_csv(metapt.here/"own.csv", index=False)
+    small = ("--n-train", "20", "--n-dev", "20", "--epochs", "2", "--n-tokens", "4")
+    tuned = metapt("tune", "own.csv", "--backbone", "tiny", *small, "--out", "p.safetensors")
+    assert tuned.returncode == 0, tuned.stderr
+    assert "macro-F1" in tuned.stdout
+    told = metapt("predict", "--prompt", "p.safetensors", "good film", "bad film")
+    assert told.returncode == 0, told.stderr
+    assert [line.split("\t")[2] for line in told.stdout.splitlines()] == ["good film", "bad film"]
+
+
+def test_a_mistake_is_one_line(metapt):
+    done = metapt("predict", "--prompt", "nowhere.safetensors", "x")
+    assert done.returncode == 2
+    assert done.stderr.startswith("metapt: ") and len(done.stderr.strip().splitlines()) == 1
