@@ -165,10 +165,10 @@ class Training:
 @patch
 def _read(self: Training, trainer) -> Moment:
     "The moment that `meta_train` has come to; the agreement is still the last one."
-    prompt = trainer["U"].to(self.plan.prompt)*self.plan.backbone.scale
+    prompt = trainer.prompt.to(self.plan.prompt)
     return replace(
-        self.now, prompt=prompt, seen=trainer["seen"], steps=trainer["step"],
-        log=list(trainer["log"]), validation=list(trainer["validation"]))
+        self.now, prompt=prompt, seen=trainer.seen, steps=trainer.step,
+        log=list(trainer.log), validation=list(trainer.validation))
 
 @patch
 def _renew_agreement(self: Training):
