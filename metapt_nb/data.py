@@ -84,6 +84,8 @@ def find_copies(
     return Copies(sorted(stays.values()), empty, leaked)
 
 # %% ../nbs/11_data.ipynb #e6da4655
+def _part_counts(parts): return {name: int((parts == c).sum()) for c, name in enumerate(PARTS)}
+
 def make_dataset(
     name: str,
     texts,            # strings
@@ -93,15 +95,16 @@ def make_dataset(
     split=None,       # published parts, 0 train, 1 dev, 2 test, or None
 ) -> Dataset:
     "A `Dataset` without empty texts and without repeats, with the audit of what was dropped."
-    parts = np.zeros(len(texts), dtype=np.int64) if split is None else np.asarray(split, dtype=np.int64)
-    keep, empty, leaked = find_copies(texts, parts)
+    whole = np.asarray([0]*len(texts) if split is None else split, dtype=np.int64)
+    keep, empty, leaked = find_copies(texts, whole)
     repeats = len(texts) - empty - len(keep)
     audit = dict(source=source, read=len(texts), empty=empty, repeats=repeats, kept=len(keep))
+    parts = None
     if split is not None:
-        audit |= dict(leaked=leaked, **{part: int((parts[keep] == c).sum()) for c, part in enumerate(PARTS)})
+        parts = whole[keep]
+        audit |= dict(leaked=leaked, **_part_counts(parts))
     if labels is not None: labels = np.asarray(labels, dtype=np.int64)[keep]
-    kept = tuple(texts[i].strip() for i in keep)
-    return Dataset(name, kept, labels, tuple(classes), audit, None if split is None else parts[keep])
+    return Dataset(name, tuple(texts[i].strip() for i in keep), labels, tuple(classes), audit, parts)
 
 # %% ../nbs/11_data.ipynb #708d53a3
 FIVE = ("terrible", "bad", "maybe", "good", "great")
@@ -427,6 +430,12 @@ def _rows_of_each(corpus, found, classes, n):
         "add text, ask for fewer or lower the thresholds")
     return each
 
+def _draw_each(label, C, n, seed):
+    "n rows of each class, in order."
+    rng = np.random.default_rng(seed)
+    drawn = [rng.choice(np.flatnonzero(label == c), n, replace=False) for c in range(C)]
+    return np.sort(np.concatenate(drawn))
+
 # %% ../nbs/11_data.ipynb #3cbe0ba8
 def pseudo_label(
     corpus: Dataset,       # texts to annotate; their own labels, if any, are not looked at
@@ -443,9 +452,7 @@ def pseudo_label(
     label = _confident(np.asarray(annotate(list(corpus.texts))), np.array(thresholds))
     found = np.bincount(label[label >= 0], minlength=C)
     each = _rows_of_each(corpus, found, classes, n)
-    rng = np.random.default_rng(seed)
-    drawn = [rng.choice(np.flatnonzero(label == c), each, replace=False) for c in range(C)]
-    rows = np.sort(np.concatenate(drawn))
+    rows = _draw_each(label, C, each, seed)
     audit = dict(source=f"pseudo labels on {corpus.name}", read=len(corpus), confident=int(found.sum()), kept=len(rows))
     audit |= {f"confident {name}": int(k) for name, k in zip(classes, found)}
     return replace(
