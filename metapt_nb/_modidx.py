@@ -185,6 +185,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                 'metapt_nb.demo.write_report': ('demo.html#write_report', 'metapt_nb/demo.py')},
             'metapt_nb.embed': { 'metapt_nb.embed._embed_in_parts': ('embed.html#_embed_in_parts', 'metapt_nb/embed.py'),
                                  'metapt_nb.embed._embed_rows': ('embed.html#_embed_rows', 'metapt_nb/embed.py'),
+                                 'metapt_nb.embed._load_encoder': ('embed.html#_load_encoder', 'metapt_nb/embed.py'),
                                  'metapt_nb.embed._log_rate': ('embed.html#_log_rate', 'metapt_nb/embed.py'),
                                  'metapt_nb.embed._slices': ('embed.html#_slices', 'metapt_nb/embed.py'),
                                  'metapt_nb.embed.embed_texts': ('embed.html#embed_texts', 'metapt_nb/embed.py'),
