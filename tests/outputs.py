@@ -1,25 +1,27 @@
 """Runs notebooks and stores what their cells show: `python tests/outputs.py [NOTEBOOK …]`, without names all."""
 import os
 import re
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from nbdev.clean import nbdev_clean
 from tqdm.auto import tqdm
 
 ROOT = Path(__file__).parents[1]
+# What is drawn from stored runs, and must say the same whenever it is run.
+PAGES = [ROOT/"nbs/index.ipynb", ROOT/"nbs/walkthrough/results.ipynb", *sorted(ROOT.glob("nbs/paper/*.ipynb"))]
 SKIPPED = re.compile(r"^#\|\s*(slow|gpu)\b", re.M)        # cells that a plain run leaves out
 WIDGETS = "application/vnd.jupyter.widget-view+json"      # needs a running kernel
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")                  # differs from run to run
 
 
 def books():
-    "Every notebook, in the order in which it is read."
-    found = (p for p in ROOT.glob("nbs/**/*.ipynb") if ".ipynb_checkpoints" not in p.parts)
-    return sorted(found, key=lambda p: (len(p.relative_to(ROOT).parts), p))
+    "Every notebook, those of a folder behind those of its parent, the index last: it tells of the others."
+    found = [p for p in ROOT.glob("nbs/**/*.ipynb") if ".ipynb_checkpoints" not in p.parts]
+    return sorted(found, key=lambda p: (p.stem == "index", len(p.relative_to(ROOT).parts), p))
 
 
 def execute(path):
@@ -28,7 +30,8 @@ def execute(path):
     cells = book.cells
     book.cells = [cell for cell in cells if not SKIPPED.search(cell.source)]
     place = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(book, timeout=600, kernel_name="python3", resources=place).execute()
+    environment = {name: value for name, value in os.environ.items() if name != "METAPT_PAPER"}
+    NotebookClient(book, timeout=600, kernel_name="python3", resources=place).execute(env=environment)
     book.cells = cells
     return book
 
@@ -36,33 +39,50 @@ def execute(path):
 def kept(output):
     "An output as it is stored, the same at every run; None for one that is not."
     if output.output_type == "stream": return None if output.name == "stderr" else output
-    data = {kind: value for kind, value in output.data.items() if kind != WIDGETS}
     if WIDGETS in output.data: return None
-    if "text/plain" in data: data["text/plain"] = ADDRESS.sub("", data["text/plain"])
-    output.data = data
+    if "text/plain" in output.data: output.data["text/plain"] = ADDRESS.sub("", output.data["text/plain"])
     return output
 
 
-def clean(book):
-    "The notebook without what differs from run to run."
-    for cell in book.cells:
-        if cell.cell_type != "code": continue
-        cell.execution_count = None
+def code_cells(book): return [cell for cell in book.cells if cell.cell_type == "code"]
+
+
+def store(path):
+    "Run a notebook and write it back with what it shows."
+    book = execute(path)
+    for cell in code_cells(book):
         if SKIPPED.search(cell.source): continue
         cell.outputs = [stored for output in cell.outputs if (stored := kept(output)) is not None]
-        for output in cell.outputs:
-            if "execution_count" in output: output.execution_count = None
-    return book
+    nbformat.write(book, path)
+    nbdev_clean(str(path))
+
+
+def shown(cell):
+    "What a code cell shows, as (kind, text) pairs: a picture only by its kind."
+    found = []
+    for output in filter(None, map(kept, cell.outputs)):
+        if output.output_type == "stream": found.append((output.name, output.text))
+        else: found += [(kind, "" if kind.startswith("image/") else value) for kind, value in output.data.items()]
+    return sorted(found)
+
+
+def differences(stored, anew):
+    "A line for each cell of two notebooks that does not show the same."
+    found = []
+    for old, new in zip(code_cells(stored), code_cells(anew)):
+        before, after = shown(old), shown(new)
+        if before == after: continue
+        first = next((pair for pair in zip(before, after) if pair[0] != pair[1]), (before[-1:], after[-1:]))
+        found.append(f"cell {old.id}: stored {first[0]!r}, now {first[1]!r}")
+    return found
 
 
 def main(paths):
-    with tqdm(paths, desc="notebooks") as bar:
-        for path in bar:
-            bar.set_postfix_str(path.stem)
-            start = time.perf_counter()
-            nbformat.write(clean(execute(path)), path)
-            tqdm.write(f"{path.relative_to(ROOT)}: {time.perf_counter() - start:.0f} s")
-    subprocess.run([Path(sys.executable).with_name("nbdev_clean")], cwd=ROOT, check=True)
+    "Each notebook in turn, with how long it took."
+    for path in tqdm(paths, desc="notebooks"):
+        start = time.perf_counter()
+        store(path)
+        tqdm.write(f"{path.relative_to(ROOT)}: {time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":
