@@ -43,7 +43,7 @@ class GridConfig:
     tune: TuneConfig = TuneConfig() # of every prompt
     full: TuneConfig = FULL         # of FT
 
-# %% ../nbs/51_evaluate.ipynb #e9e54132
+# %% ../nbs/51_evaluate.ipynb #ebe5f837
 class GridCell(NamedTuple):
     "One few-shot tuning of a grid, on a data set that the grid names."
     method: str
@@ -56,7 +56,7 @@ class GridCell(NamedTuple):
         "The method, and behind an @ the pre-training."
         return self.method if self.pretrained is None else f"{self.method}@{self.pretrained}"
 
-# %% ../nbs/51_evaluate.ipynb #37fe453d
+# %% ../nbs/51_evaluate.ipynb #2a99250d
 @dataclass(frozen=True)
 class EncodedSplit:
     "A few-shot split, encoded for the backbone."
@@ -89,7 +89,7 @@ def test_scores(
     "`scores` of the predictions under a prompt."
     return scores(batch.labels.cpu().numpy(), backbone.predict(prompt, batch).cpu().numpy())
 
-# %% ../nbs/51_evaluate.ipynb #fddd6b04
+# %% ../nbs/51_evaluate.ipynb #b5bf65dd
 def result_row(
     backbone: Backbone,
     start,        # [L, d] the prompt before tuning; None for FT
@@ -109,7 +109,7 @@ def result_row(
         truncated=split.test.truncated, split=split.rows.hash,
         recalls=numbers(recalls(truth, said, len(split.test.words))), dev_curve=numbers(curve))
 
-# %% ../nbs/51_evaluate.ipynb #e8533470
+# %% ../nbs/51_evaluate.ipynb #7cc944f5
 def _tune_cells(backbone, cells, splits, config):
     "A `Tuned` for each cell, in order."
     prompted = [i for i, cell in enumerate(cells) if cell.prompt is not None]
@@ -169,7 +169,7 @@ def even_groups(
     n = -(-len(items)//most)
     return [items[len(items)*i//n:len(items)*(i + 1)//n] for i in range(n)]
 
-# %% ../nbs/51_evaluate.ipynb #e6639766
+# %% ../nbs/51_evaluate.ipynb #46f2fcd7
 class CellGroup(NamedTuple):
     "Cells that are run by one call."
     dataset: Dataset
@@ -187,7 +187,7 @@ def group_cells(
     prompted = [cell for cell in cells if cell.prompt is not None]
     return [CellGroup(dataset, group, config) for group in alone + even_groups(prompted, together)]
 
-# %% ../nbs/51_evaluate.ipynb #07fc555e
+# %% ../nbs/51_evaluate.ipynb #0e9be595
 def _missing(group, files):
     "The cells of a group that have no row yet, and the files of their rows."
     left = [i for i, file in enumerate(files) if not file.exists()]
