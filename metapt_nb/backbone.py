@@ -299,7 +299,7 @@ def word_ids(self: Backbone,
         taken[piece] = word
     return torch.tensor(list(taken), device=self.device)
 
-# %% ../nbs/21_backbone.ipynb #b157183d
+# %% ../nbs/21_backbone.ipynb #1909c7a4
 @dataclass(frozen=True)
 class Batch:
     "Encoded examples, ready for `Backbone.loss`."
@@ -330,7 +330,7 @@ def concat(
     lengths = torch.cat([batch.lengths for batch in batches])
     return replace(batches[0], ids=ids, lengths=lengths, labels=torch.cat([batch.labels for batch in batches]))
 
-# %% ../nbs/21_backbone.ipynb #ebac374f
+# %% ../nbs/21_backbone.ipynb #fdb1fab1
 def _check_template(template):
     places = template.count("{text}"), template.count("{mask}")
     require(places == (1, 1), f"template '{template}': needs {{text}} and {{mask}} exactly once")
@@ -347,7 +347,7 @@ def _check_texts(texts):
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"texts: row {i} is empty: remove it or fill it")
 
-# %% ../nbs/21_backbone.ipynb #1d6a3cf2
+# %% ../nbs/21_backbone.ipynb #491d23b1
 @patch
 def _frame(self: Backbone, template):
     "Token ids before the text and after it."

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch import nn
 from torch.autograd import Function
 
-# %% ../nbs/20_t5.ipynb #4e771d44
+# %% ../nbs/20_t5.ipynb #219b624f
 def _random_t5(config, seed):
     "A T5 of random weights, the same for the same seed."
     from transformers import T5ForConditionalGeneration
@@ -80,7 +80,7 @@ def _jacobian_in_x(v, g, x, r):
     total.addcmul_(v, of_v.to(x.dtype))
     return total.addcmul_(g, of_g.to(x.dtype))
 
-# %% ../nbs/20_t5.ipynb #7d2e1bd1
+# %% ../nbs/20_t5.ipynb #ff3a9e4d
 class _NormBackward(Function):
     "J (w ⊙ g), once more differentiable in g and x."
     @staticmethod
@@ -123,7 +123,7 @@ def _gelu012(a):
     f2 = (du + 3*c*k*a2).sub_((a*t).mul_(du).mul_(du)).mul_(s)
     return half*a, f1, f2
 
-# %% ../nbs/20_t5.ipynb #40fa6d26
+# %% ../nbs/20_t5.ipynb #3909f474
 def _gate_in_ab(out, g, f1, f2, va, vb, vab):
     "Fills out = [g f′ v_b + g f″ v_a b, g f′ v_a] of [N, 2m]; vab = v_a b; f2 is overwritten."
     da, db = out.chunk(2, -1) # views of out
@@ -135,7 +135,7 @@ def _gate_in_ab(out, g, f1, f2, va, vb, vab):
     torch.mul(gf1, va, out=db)
     return out
 
-# %% ../nbs/20_t5.ipynb #40318b07
+# %% ../nbs/20_t5.ipynb #e6118ec1
 class _GateBackward(Function):
     "[d_a, d_b] of g and [a, b], once more differentiable in both."
     @staticmethod
@@ -161,7 +161,7 @@ class _GateBackward(Function):
         in_g = (vab*f1).addcmul_(vb, f)
         return in_g, out
 
-# %% ../nbs/20_t5.ipynb #08b5738f
+# %% ../nbs/20_t5.ipynb #fd474a66
 class GatedGELU(Function):
     "gelu(a) ⊙ b of [N, 2m] = [a, b]; differentiable twice."
     @staticmethod
@@ -226,7 +226,7 @@ def pack(
     "Packed rows from padded ones; padding is left out."
     return _Pack.apply(x, lay)
 
-# %% ../nbs/20_t5.ipynb #e7405cda
+# %% ../nbs/20_t5.ipynb #b48c97ec
 class Attention(NamedTuple):
     "Weights of self-attention; h heads of width e."
     norm: torch.Tensor # [d]
@@ -292,7 +292,7 @@ class T5:
         a, b = z.chunk(2, -1)
         return act(a)*b
 
-# %% ../nbs/20_t5.ipynb #0088b61d
+# %% ../nbs/20_t5.ipynb #f4ff2abc
 @patch
 def _join(self: T5, *layers):
     "One weight [Σ out, in] of several linear layers."
@@ -341,8 +341,8 @@ def attend(
         q, k, v = (t.view(b, h, T, -1) for t in (q, k, v))
         mixed = F.scaled_dot_product_attention(q, k, v, bias, scale=1.)
     else:
-        scores = torch.baddbmm(bias.view(b*h, T, T), q, k.transpose(1, 2))
-        mixed = (scores.softmax(-1) @ v).view(b, h, T, -1)
+        shares = torch.baddbmm(bias.view(b*h, T, T), q, k.transpose(1, 2)).softmax(-1)
+        mixed = (shares @ v).view(b, h, T, -1)
     return mixed.transpose(1, 2).reshape(b*T, -1)
 
 @patch
@@ -381,18 +381,18 @@ def encode(self: T5,
         if number > 0: qkv = self._project(x, layer.attention)
         # as one product, the first layer would compute a gradient for tokens that nobody reads
         else: qkv = torch.cat([self._project(part, layer.attention) for part in (rows, tokens)])
-        mixed = pack(attend(unpack(qkv, lay), bias, fused), lay)
-        x = self.feed(torch.addmm(x, mixed, layer.attention.out.t()), *layer.feed)
+        x = torch.addmm(x, pack(attend(unpack(qkv, lay), bias, fused), lay), layer.attention.out.t())
+        x = self.feed(x, *layer.feed)
     x = self.norm(x, self.model.encoder.final_layer_norm.weight)
     return unpack(x, lay).view(*lay.real.shape, -1), lay
 
-# %% ../nbs/20_t5.ipynb #04f2844b
+# %% ../nbs/20_t5.ipynb #ee39fa47
 def _regroup(z):
     "[h, 2B, d] as [B, 2h, d], and back: pairs of positions sorted by head or by example."
     n, pairs, d = z.shape
     return z.view(n, pairs//2, 2, d).transpose(0, 1).reshape(pairs//2, 2*n, d)
 
-# %% ../nbs/20_t5.ipynb #053f8aa3
+# %% ../nbs/20_t5.ipynb #744ca975
 class Memory(NamedTuple):
     "The encoder's output as cross-attention reads it."
     H: torch.Tensor    # [B, T, d]
@@ -411,9 +411,10 @@ def _cross(self: T5, y, memory, weights):
     "Cross-attention [2B, h·e] of the decoder's rows y [2B, d], without the output projection."
     h, e = self.config.num_heads, self.config.d_kv
     q = F.linear(self.norm(y, weights.norm), weights.q).view(-1, h, e).transpose(0, 1) # [h, 2B, e]
-    seen = _regroup(q @ weights.k)                                                     # [B, 2h, d], through W_K
-    mixed = torch.baddbmm(memory.mask, seen, memory.Ht).softmax(-1) @ memory.H         # [B, 2h, d]
-    values = _regroup(mixed) @ weights.v.transpose(1, 2)                               # [h, 2B, e], through W_V
+    # a head's queries go through its W_K and meet the encoder's output itself
+    shares = torch.baddbmm(memory.mask, _regroup(q @ weights.k), memory.Ht).softmax(-1) # [B, 2h, T]
+    # the mixture goes through W_V
+    values = _regroup(shares @ memory.H) @ weights.v.transpose(1, 2) # [h, 2B, e]
     return values.transpose(0, 1).reshape(-1, h*e)
 
 # %% ../nbs/20_t5.ipynb #1c5df338
