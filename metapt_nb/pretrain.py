@@ -31,7 +31,7 @@ def prompt_optimizer(
     U = (prompt.detach()/scale).clone().requires_grad_()
     return U, torch.optim.AdamW([U], lr=0., weight_decay=weight_decay)
 
-# %% ../nbs/40_pretrain.ipynb #a65ac2b3
+# %% ../nbs/40_pretrain.ipynb #a29e9792
 def linear_warmup(
     step: int,    # 0, 1, …
     total: float, # steps in all
@@ -89,7 +89,7 @@ def _read_checkpoint(path, stamp=None):
     require(ours, f"{path}: checkpoint of other settings, data or backbone: delete it or name another file")
     return stored
 
-# %% ../nbs/40_pretrain.ipynb #74bc6f67
+# %% ../nbs/40_pretrain.ipynb #20faa984
 @dataclass(eq=False)
 class Progress:
     "How far a training has come."
@@ -103,7 +103,7 @@ class Progress:
     validation: list = field(default_factory=list) # a dict per validation
     done: bool = False
 
-# %% ../nbs/40_pretrain.ipynb #281208f5
+# %% ../nbs/40_pretrain.ipynb #33da75cd
 class PromptTrainer(Progress):
     "One prompt in training: U = prompt/scale, its AdamW, and how far it has come."
     def __init__(self,
@@ -134,7 +134,7 @@ class PromptTrainer(Progress):
     def __repr__(self):
         return f"PromptTrainer(step={self.step}, seen={self.seen}, bad={self.bad}, done={self.done})"
 
-# %% ../nbs/40_pretrain.ipynb #0e567f84
+# %% ../nbs/40_pretrain.ipynb #693c122c
 @patch(as_prop=True)
 def prompt(self: PromptTrainer) -> torch.Tensor: # [L, d]
     "What the last step left."
@@ -150,7 +150,7 @@ def due(self: PromptTrainer) -> bool:
     "Whether to validate now: at the start, now and then, and when the budget is spent."
     return self.seen >= min(self.next, self.config.samples)
 
-# %% ../nbs/40_pretrain.ipynb #d670e4d3
+# %% ../nbs/40_pretrain.ipynb #98c75f2c
 @patch
 def move(self: PromptTrainer,
     gradient, # function (prompt [L, d], rng) -> ([L, d] gradient, examples seen, dict to log)
@@ -169,7 +169,7 @@ def move(self: PromptTrainer,
     self.log.append(dict(seen=self.seen, seconds=self.seconds, **report))
     return n
 
-# %% ../nbs/40_pretrain.ipynb #26bd4933
+# %% ../nbs/40_pretrain.ipynb #17d7cff3
 @patch
 def check(self: PromptTrainer,
     validate, # function (prompt) -> dict with "accuracy" and "loss"
@@ -186,7 +186,7 @@ def check(self: PromptTrainer,
     self.next += config.validate_every
     self.done = self.bad >= config.patience or self.seen >= config.samples
 
-# %% ../nbs/40_pretrain.ipynb #e0e95ba9
+# %% ../nbs/40_pretrain.ipynb #b2e3ce1e
 @patch
 def save(self: PromptTrainer):
     "Stop the clock for a moment and write the checkpoint."
@@ -232,7 +232,7 @@ def pretrain(
             if on_step: on_step(trainer)
     return trainer.result()
 
-# %% ../nbs/40_pretrain.ipynb #6cce79db
+# %% ../nbs/40_pretrain.ipynb #a6912995
 def is_trained(
     checkpoint, # of `pretrain`
 ) -> bool:
@@ -255,7 +255,7 @@ def fingerprint(
     rows = [np.asarray(some, dtype="<i8") for task in parts for some in task]
     return digest(*(array.tobytes() for array in (*encoded, *rows)))
 
-# %% ../nbs/40_pretrain.ipynb #8b7999c2
+# %% ../nbs/40_pretrain.ipynb #371b9d96
 def _batch_gradient(backbone, prompt, share, n, world):
     "Gradient [L, d] and value of Σ losses / n over all processes; `share` are this one's rows of the n."
     P = prompt.detach().requires_grad_()
