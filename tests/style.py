@@ -94,19 +94,38 @@ def logical_lines(tree):
     return len({node.lineno for node in ast.walk(tree) if isinstance(node, ast.stmt)})
 
 
-def asserts(tree):
-    "Whether a cell claims something."
+def called(node):
+    "The name that a call calls, of a function or of a method; empty for what is no call."
+    if not isinstance(node, ast.Call): return ""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def asserts(tree, checks=()):
+    "Whether a cell claims something, itself or through one of the functions `checks`."
     for node in ast.walk(tree):
         if isinstance(node, ast.Assert): return True
-        name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
-        if name.startswith("test_") or name == "ExceptionExpected": return True
+        if called(node).startswith("test_") or called(node) in ("ExceptionExpected", *checks): return True
     return False
+
+
+def checks_of(trees):
+    "Names of the functions defined in some cells that claim something when they are called."
+    return {function.name for tree in trees for function in functions(tree) if asserts(function)}
+
+
+TACIT = ("cleanup", "unlink", "stop", "to_parquet", "disable_progress_bar", "click", "wait") # give nothing to show
 
 
 def shows(tree):
     "Whether a cell ends in a value."
     last = tree.body[-1:]
-    return bool(last) and isinstance(last[0], ast.Expr) and not asserts(ast.Module(last, []))
+    if not last or not isinstance(last[0], ast.Expr): return False
+    return called(last[0].value) not in TACIT and not asserts(ast.Module(last, []))
+
+
+def only_shows(tree, checks=()):
+    "Whether a cell shows a result and claims nothing."
+    return shows(tree) and not asserts(tree, checks)
 
 
 def findings(piece):
@@ -167,9 +186,10 @@ def exported_measures(exported):
 
 def example_measures(trees):
     "name -> value, of example cells."
-    only_show = sum(shows(tree) and not asserts(tree) for tree in trees)
-    only_assert = sum(asserts(tree) and not shows(tree) for tree in trees)
-    both = sum(asserts(tree) and shows(tree) for tree in trees)
+    checks = checks_of(trees)
+    only_show = sum(only_shows(tree, checks) for tree in trees)
+    only_assert = sum(asserts(tree, checks) and not shows(tree) for tree in trees)
+    both = sum(asserts(tree, checks) and shows(tree) for tree in trees)
     shares = [percent(n, len(trees)) for n in (only_show, only_assert, both)]
     return {
         "example cells: only show / only assert / both, %": "/".join(shares),

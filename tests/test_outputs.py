@@ -17,13 +17,12 @@ def code_cells(book): return [cell for cell in json.loads(book.read_text())["cel
 
 @pytest.mark.parametrize("book", style.books(), ids=lambda p: p.stem)
 def test_shown_cells_have_outputs(book):
-    bare = []
-    for cell in code_cells(book):
-        source = style.plain("".join(cell["source"]))
-        piece = style.Piece(book.stem, source, style.kind_of(source))
-        shown = piece.kind == "example" and style.shows(piece.tree) and not SKIPPED.search(source)
-        if shown and not cell["outputs"]: bare.append(source.splitlines()[-1])
-    assert bare == [], "run make outputs"
+    examples = [piece for piece in style.pieces(book) if piece.kind == "example"]
+    checks = style.checks_of([piece.tree for piece in examples])
+    outputs = {style.plain("".join(cell["source"])): cell["outputs"] for cell in code_cells(book)}
+    shown = [piece for piece in examples if style.only_shows(piece.tree, checks) and not SKIPPED.search(piece.code)]
+    assert shown
+    assert [piece.place for piece in shown if not outputs[piece.code]] == [], "run make outputs"
 
 
 @pytest.mark.parametrize("book", BOOKS, ids=lambda p: p.stem)
