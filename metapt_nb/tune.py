@@ -260,7 +260,8 @@ class ModelTuning(Tuning):
         config: TuneConfig,
     ):
         self.backbone = backbone
-        self.none = torch.empty(0, backbone.d, device=backbone.device, dtype=backbone.prompt_dtype) # a prompt of no rows
+        # a prompt of no rows
+        self.none = torch.empty(0, backbone.d, device=backbone.device, dtype=backbone.prompt_dtype)
         opt = torch.optim.AdamW(backbone.model.parameters(), lr=0., weight_decay=config.weight_decay)
         super().__init__(opt, train, dev, config)
 
