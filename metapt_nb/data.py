@@ -10,7 +10,7 @@ __all__ = ['FIVE', 'VADER', 'EMBEDDED', 'READERS', 'CLASSES', 'Dataset', 'normal
 # %% ../nbs/11_data.ipynb #d733b6ab
 import bz2, csv, io, re, tarfile
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Callable, NamedTuple
 
@@ -33,7 +33,7 @@ class Dataset:
 
     def __len__(self): return len(self.texts)
 
-    @property
+    @cached_property
     def hash(self) -> str:
         "Sixteen hexadecimal digits over texts, labels, class names and parts, in order."
         content = lambda indices: np.asarray(indices, dtype="<i8").tobytes()
