@@ -242,6 +242,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                 'metapt_nb.demo.Trial': ('demo.html#trial', 'metapt_nb/demo.py'),
                                 'metapt_nb.demo._all_runs': ('demo.html#_all_runs', 'metapt_nb/demo.py'),
                                 'metapt_nb.demo._cost': ('demo.html#_cost', 'metapt_nb/demo.py'),
+                                'metapt_nb.demo._order': ('demo.html#_order', 'metapt_nb/demo.py'),
                                 'metapt_nb.demo._plot_scores': ('demo.html#_plot_scores', 'metapt_nb/demo.py'),
                                 'metapt_nb.demo._some': ('demo.html#_some', 'metapt_nb/demo.py'),
                                 'metapt_nb.demo._sweep_grid': ('demo.html#_sweep_grid', 'metapt_nb/demo.py'),
