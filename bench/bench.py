@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from clusters import MADE, commands
-from metapt_nb.backbone import Backbone, Batch
+from metapt_nb.backbone import Backbone, Batch, pick_dtype
 from metapt_nb.data import few_shot, load_dataset
 from metapt_nb.files import atomic
 from metapt_nb.maml import meta_gradient, predict_memory
@@ -471,7 +471,7 @@ def base_text(measured):
             "Not measured: this run had no CUDA device. `make bench` on a machine with one adds the table."]
     return [
         f"\n## T5-base size on {measured['device']}\n\n"
-        "Random weights, K = 10, m = 4, L = 100, up to 128 tokens of text.\n",
+        "Random weights, K = {K}, m = {m}, L = {L}, up to {T} tokens of text.\n".format(**measured["float32"]),
         *header("meta-steps per second", "times higher", "fraction of the matmul rate", "peak memory, GiB"),
         *(base_line(name, x) for name, x in measured.items() if name != "device")]
 
@@ -479,10 +479,10 @@ def base_text(measured):
 GROWTH_TEXT = """
 ## Growth
 
-One of K = 4, m = 4, L = 20 and 32 tokens of text varies.
+One of K = {K}, m = {m}, L = {L} and {T} tokens of text varies.
 
 ![Seconds and peak memory against tasks, samples, prompt rows and tokens](growth.png)
-"""
+""".format(**BASE)
 
 
 def table(r):
@@ -495,7 +495,7 @@ def table(r):
 def sections():
     "name -> what measures it."
     dtypes = ["float32"]
-    if Backbone.load().dtype == torch.bfloat16: dtypes.append("bfloat16")
+    if pick_dtype("auto", torch.device("cpu")) == torch.bfloat16: dtypes.append("bfloat16")
     backbones = {dtype: Backbone.load(dtype=dtype) for dtype in dtypes}
     tomatoes = load_dataset("rotten_tomatoes")
     texts = tomatoes.rows(np.random.default_rng(0).permutation(len(tomatoes))[:3000])

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from tqdm.auto import tqdm
 
-from .data import FIVE, Dataset, load_dataset, make_dataset, normal_form, sentences
+from .data import (
+    FIVE, Dataset, confident_audit, load_dataset, make_dataset, normal_form, require_thresholds, sentences)
 from .embed import embed_texts
 from .files import InputError, atomic, digest, require
 
@@ -269,12 +270,6 @@ def _confident(rows, thresholds):
     "The rows of a chunk whose confidence exceeds the threshold of their class."
     return rows[rows.confidence > np.asarray(thresholds)[rows.label]]
 
-def _require_thresholds(thresholds, classes):
-    n, C = len(thresholds), len(classes)
-    require(n == C, f"thresholds: {n} given for {C} classes: give one each")
-
-def _by_class(classes, found): return ", ".join(f"{name}: {n}" for name, n in zip(classes, found))
-
 def pseudo_corpus(
     chunks,                # files of `annotate_corpus`
     n: int,                # rows wanted
@@ -285,7 +280,7 @@ def pseudo_corpus(
     name: str = "pseudo_corpus",
 ) -> Dataset:
     "Confident rows under the annotator's labels, like `data.pseudo_label`, in memory that depends on `n` alone."
-    _require_thresholds(thresholds, classes)
+    require_thresholds(thresholds, classes)
     size, wanted = (n//len(classes), "of each class wanted") if balance else (n, "wanted")
     samples = [_Sample(size, seed) for _ in (classes if balance else ["all"])]
     read, found = 0, np.zeros(len(classes), dtype=int)
@@ -295,8 +290,9 @@ def pseudo_corpus(
         found += np.bincount(rows.label, minlength=len(classes))
         for c, sample in enumerate(samples): sample.offer(rows[rows.label == c] if balance else rows)
     if size <= 0 or any(len(sample.kept) < size for sample in samples):
+        there = ", ".join(f"{label}: {k}" for label, k in zip(classes, found))
         raise InputError(
-            f"{name}: too few different confident rows ({_by_class(classes, found)}; {size} {wanted}): "
+            f"{name}: too few different confident rows ({there}; {size} {wanted}): "
             "add text, ask for fewer or lower the thresholds")
     return _selection(name, samples, classes, read, found)
 
@@ -305,9 +301,7 @@ def _selection(name, samples, classes, read, found):
     "The data set of what the samples kept, with its audit."
     by_hash = sorted(item for sample in samples for item in sample.kept.items())
     texts, labels = zip(*(row for _, row in by_hash))
-    audit = dict(
-        source="pseudo labels on a streamed corpus", read=read, confident=int(found.sum()), kept=len(texts),
-        **{f"confident {c}": int(n) for c, n in zip(classes, found)})
+    audit = confident_audit("pseudo labels on a streamed corpus", read, classes, found, len(texts))
     return Dataset(name, texts, np.array(labels, dtype=np.int64), tuple(classes), audit)
 
 # %% ../nbs/13_annotate.ipynb #e190e261

@@ -193,16 +193,20 @@ def _folder(name):
     return config, state, AutoTokenizer.from_pretrained(path)
 
 # %% ../nbs/21_backbone.ipynb #b3a3ce50
+def _t5_tokenizer(tokenizer):
+    "A tokenizer of the library `tokenizers` as one of `transformers`, with a T5's special pieces."
+    from transformers import PreTrainedTokenizerFast
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+
 def _embedded_tokenizer():
     "The embedded tokenizer, without the cut at 48 pieces that its file carries."
     from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
     text = member(EMBEDDED_PACKAGE, "traceforge_title_model/data/span/tokenizer.json").decode()
     tokenizer = Tokenizer.from_str(text)
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+    return _t5_tokenizer(tokenizer)
 
 # %% ../nbs/21_backbone.ipynb #782f0eef
 @patch(cls_method=True)
@@ -227,7 +231,6 @@ TINY_WORDS = "terrible bad maybe good great yes no the a it was is and film food
 def _tiny_tokenizer():
     "A unigram tokenizer over a few words and all ASCII characters."
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
     special = ["<pad>", "</s>", "<unk>"]
     pieces = [(piece, 0.) for piece in special]
     pieces += [(f"▁{word}", -3.) for word in TINY_WORDS]
@@ -236,8 +239,7 @@ def _tiny_tokenizer():
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2))
     tokenizer.add_special_tokens([*special, "<extra_id_0>"])
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+    return _t5_tokenizer(tokenizer)
 
 # %% ../nbs/21_backbone.ipynb #0a4ee311
 @patch(cls_method=True)
@@ -494,7 +496,7 @@ def init_prompt(self: Backbone,
     *others, last = INITS
     require(how in INITS, f"how='{how}': choose {', '.join(others)} or {last}")
     rows = INITS[how](self, n_tokens, torch.Generator().manual_seed(seed), text)
-    return rows.to(device=self.device, dtype=self.prompt_dtype).clone()
+    return rows.to(device=self.device, dtype=self.prompt_dtype)
 
 # %% ../nbs/21_backbone.ipynb #1d99a9e0
 @patch

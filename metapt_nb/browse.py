@@ -14,7 +14,7 @@ import ipywidgets as W, pandas as pd
 
 from .evaluate import COLOURS
 from .files import InputError, require
-from .widgets import Picture, Shown, View, folded, panel, para, png, project_folder, table
+from .widgets import Picture, Shown, View, folded, panel, para, paragraph, png, project_folder, table
 
 # %% ../nbs/74_browse.ipynb #b3ada4e2
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class Run:
     "A finished run, as stored."
     results: pd.DataFrame # one row per method, data set and seed
     settings: dict        # command, config, versions, date
+
+    @property
+    def command(self): return self.settings.get("command", "not recorded")
 
 def read_run(
     folder: Path, # with results.csv and settings.json
@@ -120,10 +123,10 @@ def plot_spread(
     return Picture(png(fig), _spread_words(means, metric))
 
 # %% ../nbs/74_browse.ipynb #93d9d2b4
-def _made_by(settings):
+def _made_by(run):
     "The command of a run, its date and machine, as HTML."
-    command = html.escape(settings.get("command", "not recorded"))
-    line = f"<p style='margin:4px 0;line-height:1.4'><b>Made by</b> <code>{command}</code></p>"
+    settings = run.settings
+    line = paragraph(f"<b>Made by</b> <code>{html.escape(run.command)}</code>")
     facts = {name: settings[name] for name in ("date", "backbone", "cores", "torch") if name in settings}
     backbone = facts.get("backbone")
     if isinstance(backbone, dict): facts["backbone"] = "{name}, {dtype} on {device}, {hash}".format(**backbone)
@@ -158,11 +161,11 @@ def browse_look(
     "Plot and table of what was picked, and its rows with the command that made them."
     require(run in runs, f"run '{run}': choose from {', '.join(runs)}")
     chosen = runs[run]
-    require(metric in metrics(chosen), f"metric '{metric}': this run has {', '.join(metrics(chosen))}")
+    known = metrics(chosen)
+    require(metric in known, f"metric '{metric}': this run has {', '.join(known)}")
     rows = pick(chosen, method, dataset)
     picture = plot_spread(rows, metric, f"{run}: {METRICS[metric]}, mean ± sd over seeds")
-    command = chosen.settings.get("command", "not recorded")
-    text = _made_by(chosen.settings) + _means_table(rows, metric) + _every_row(rows, metric, command)
+    text = _made_by(chosen) + _means_table(rows, metric) + _every_row(rows, metric, chosen.command)
     return Shown((picture,), text)
 
 # %% ../nbs/74_browse.ipynb #0eb20d38
@@ -183,6 +186,7 @@ class Browser(View):
         self.refresh()
 
     def refresh(self, change=None):
+        "Draw; another run is first asked what it has."
         if change is None or change.owner is self.controls["run"]: self._offer()
         super().refresh()
 

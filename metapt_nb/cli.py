@@ -277,9 +277,8 @@ class Learning:
 # %% ../nbs/61_cli.ipynb #b274feac
 def _make_tasks(dataset, method, k, seed):
     "The tasks of a data set; the first process names them on stdout."
-    from metapt_nb.cluster import METHODS, embed_texts, make_tasks
-    embeddings = embed_texts(dataset.texts) if METHODS[method].reads == "embeddings" else None
-    tasks = make_tasks(dataset.texts, method, k, seed, dataset.labels, embeddings)
+    from metapt_nb.cluster import make_tasks
+    tasks = make_tasks(dataset.texts, method, k, seed, dataset.labels)
     if ranks().rank: return tasks
     for i, (words, size) in enumerate(zip(tasks.top_words, tasks.sizes)): print(f"task {i}: {size} texts, {words}")
     for note in tasks.notes: print(note)

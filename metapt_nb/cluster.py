@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'PROJECTIONS', 'Tasks', 'top_words', 'Method', 'dissolve_tiny', 'make_tasks', 'tasks_file', 'cached_tasks',
-           'projection_file', 'Projection', 'project', 'task_style', 'plot_map', 'plot_mix', 'plot_clusters', 'quality',
+           'Projection', 'projection_file', 'project', 'task_style', 'plot_map', 'plot_mix', 'plot_clusters', 'quality',
            'Exemplars', 'near_and_marginal', 'load_encoder', 'embedding_file', 'embed_texts']
 
 # %% ../nbs/30_cluster.ipynb #ec07faad
@@ -151,11 +151,11 @@ def dissolve_tiny(
 
 # %% ../nbs/30_cluster.ipynb #f6a7bbf7
 @contextmanager
-def _quiet(name, level=logging.ERROR):
-    "A logger that only hears of what is at least as grave as `level`."
+def _quiet(name):
+    "A logger that only hears of errors."
     log = logging.getLogger(name)
     before = log.level
-    log.setLevel(level)
+    log.setLevel(logging.ERROR)
     try: yield
     finally: log.setLevel(before)
 
@@ -211,17 +211,6 @@ def cached_tasks(
         np.array(stored["assign"]), stored["method"], stored["seed"],
         tuple(stored["top_words"]), tuple(stored["notes"]))
 
-# %% ../nbs/30_cluster.ipynb #4a93a086
-def projection_file(
-    X,                   # [n, width] embeddings
-    how: str = "tsne",   # as in `project`
-    seed: int = 0,
-    above: int = 20_000, # as in `project`
-):
-    "Where the projection of exactly these embeddings is kept."
-    sample = (above,) if how == "tsne" and len(X) > above else ()
-    return cache_dir("projections")/f"{digest(np.ascontiguousarray(X).tobytes(), how, seed, *sample)}.npy"
-
 # %% ../nbs/30_cluster.ipynb #a6f48005
 def _sample(n, most, seed):
     "Rows of a seeded sample of `most`, in order; all of them where there are no more."
@@ -275,11 +264,23 @@ class Projection:
     place: object    # function (X, seed, above) -> [n, 2]
     name: str        # for people
     extra: str = ""  # of the installation, where it needs one
+    samples: bool = False # whether it computes only a sample of more than `above` points
 
 PROJECTIONS = dict(
-    tsne=Projection(_tsne, "t-SNE"),
+    tsne=Projection(_tsne, "t-SNE", samples=True),
     umap=Projection(_umap, "UMAP"),
     opentsne=Projection(_opentsne, "openTSNE", extra="tsne"))
+
+# %% ../nbs/30_cluster.ipynb #4a93a086
+def projection_file(
+    X,                   # [n, width] embeddings
+    how: str = "tsne",   # as in `project`
+    seed: int = 0,
+    above: int = 20_000, # as in `project`
+):
+    "Where the projection of exactly these embeddings is kept."
+    sample = (above,) if PROJECTIONS[how].samples and len(X) > above else ()
+    return cache_dir("projections")/f"{digest(np.ascontiguousarray(X).tobytes(), how, seed, *sample)}.npy"
 
 # %% ../nbs/30_cluster.ipynb #1722bcfd
 def project(

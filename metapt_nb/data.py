@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['FIVE', 'VADER', 'EMBEDDED', 'READERS', 'CLASSES', 'Dataset', 'normal_form', 'Copies', 'find_copies', 'make_dataset',
            'rating_to_class', 'sentences', 'Embedded', 'load_dataset', 'upstream_audit', 'overlap', 'upstream_overlap',
-           'FewShot', 'balanced_quota', 'Urns', 'few_shot', 'pseudo_label']
+           'FewShot', 'balanced_quota', 'Urns', 'few_shot', 'require_thresholds', 'confident_audit', 'pseudo_label']
 
 # %% ../nbs/11_data.ipynb #d733b6ab
 import bz2, csv, io, re, tarfile
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Callable, NamedTuple
 
@@ -18,7 +18,7 @@ import numpy as np, pandas as pd
 
 from .files import InputError, digest, member, require
 from .settings import numbers
-from .upstream import FILES, LABELS, PARTS, read_upstream
+from .upstream import FILES, LABELS, PARTS, count_dropped, read_upstream
 
 # %% ../nbs/11_data.ipynb #d0f84c57
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Dataset:
 
     def __len__(self): return len(self.texts)
 
-    @property
+    @cached_property
     def hash(self) -> str:
         "Sixteen hexadecimal digits over texts, labels, class names and parts, in order."
         content = lambda indices: np.asarray(indices, dtype="<i8").tobytes()
@@ -84,8 +84,6 @@ def find_copies(
     return Copies(sorted(stays.values()), empty, leaked)
 
 # %% ../nbs/11_data.ipynb #e6da4655
-def _part_counts(parts): return {name: int((parts == c).sum()) for c, name in enumerate(PARTS)}
-
 def make_dataset(
     name: str,
     texts,            # strings
@@ -102,7 +100,7 @@ def make_dataset(
     parts = None
     if split is not None:
         parts = whole[keep]
-        audit |= dict(leaked=leaked, **_part_counts(parts))
+        audit |= dict(leaked=leaked, **{part: int((parts == c).sum()) for c, part in enumerate(PARTS)})
     if labels is not None: labels = np.asarray(labels, dtype=np.int64)[keep]
     return Dataset(name, tuple(texts[i].strip() for i in keep), labels, tuple(classes), audit, parts)
 
@@ -264,8 +262,7 @@ def _upstream(name, folder=None):
     classes, parts = CLASSES[len(LABELS[name])], kept.part.map(PARTS.index)
     dataset = make_dataset(name, kept.text.tolist(), kept.label, classes, table.attrs["source"], parts)
     # what flattening dropped stands between what was read and what was repeated
-    dropped = {why: int((table.why == why).sum()) for why in ("no opinion", "conflict")}
-    first = dict(source=dataset.audit["source"], read=len(table), **dropped)
+    first = dict(source=dataset.audit["source"], read=len(table), **count_dropped(table))
     return replace(dataset, audit=first | {key: n for key, n in dataset.audit.items() if key not in first})
 
 # %% ../nbs/11_data.ipynb #e2df9b5d
@@ -414,6 +411,25 @@ def few_shot(
     return FewShot(train, dev, _test_rows(dataset, left, n_test), dataset.hash, seed)
 
 # %% ../nbs/11_data.ipynb #11a00032
+def require_thresholds(
+    thresholds, # numbers
+    classes,    # C class names
+):
+    "`InputError` unless there is one threshold for each class."
+    n, C = len(thresholds), len(classes)
+    require(n == C, f"thresholds: {n} given for {C} classes: give one each")
+
+def confident_audit(
+    source: str, # what was annotated
+    read: int,   # texts of it
+    classes,     # C class names
+    found,       # [C] texts that are confidently of each class
+    kept: int,   # rows chosen from them
+) -> dict:
+    "The audit of pseudo-labelled rows."
+    each = {f"confident {name}": int(n) for name, n in zip(classes, found)}
+    return dict(source=source, read=read, confident=int(found.sum()), kept=kept, **each)
+
 def _confident(probabilities, thresholds):
     "Each row's likeliest class [n], or −1 where it does not exceed that class's threshold."
     label, sure = probabilities.argmax(1), probabilities.max(1)
@@ -448,13 +464,12 @@ def pseudo_label(
     "Confident rows of `corpus` under the annotator's labels, as many of each class (PPT, Gu et al. 2022; §4.1)."
     C = len(classes)
     if thresholds is None: thresholds = [.95] + [.5]*(C - 2) + [.7]
-    require(len(thresholds) == C, f"thresholds: {len(thresholds)} given for {C} classes: give one each")
+    require_thresholds(thresholds, classes)
     label = _confident(np.asarray(annotate(list(corpus.texts))), np.array(thresholds))
     found = np.bincount(label[label >= 0], minlength=C)
     each = _rows_of_each(corpus, found, classes, n)
     rows = _draw_each(label, C, each, seed)
-    audit = dict(source=f"pseudo labels on {corpus.name}", read=len(corpus), confident=int(found.sum()), kept=len(rows))
-    audit |= {f"confident {name}": int(k) for name, k in zip(classes, found)}
+    audit = confident_audit(f"pseudo labels on {corpus.name}", len(corpus), classes, found, len(rows))
     return replace(
         corpus.rows(rows), name=f"pseudo_{corpus.name}", labels=label[rows], classes=tuple(classes),
         audit=audit, split=None)

@@ -21,15 +21,18 @@ import numpy as np, pandas as pd, torch
 
 from .annotate import THRESHOLDS, fit_annotator, open_corpus
 from .backbone import Backbone
-from .cluster import embed_texts, make_tasks, plot_clusters, plot_map, project
+from .cluster import make_tasks, plot_clusters, plot_map, project
 from .data import Dataset, load_dataset, pseudo_label
-from .evaluate import GridConfig, markdown, plot_curves, plot_results, run_grid, summary
+from .embed import embed_texts
+from .evaluate import GridConfig, run_grid
 from .files import atomic, require, save_csv
 from .jobs import default_workers, run_jobs
 from .maml import LEARNERS, MetaConfig, split_tasks
+from .pretrain import Pretrained, PretrainConfig, is_trained
 from .prompts import save_prompt
 from .settings import environment
-from .tune import Pretrained, PretrainConfig, TuneConfig, is_trained
+from .statistics import markdown, plot_curves, plot_results, summary
+from .tune import TuneConfig
 
 # %% ../nbs/60_demo.ipynb #177e69dd
 @dataclass(frozen=True)
@@ -74,10 +77,13 @@ def smoke_demo() -> DemoConfig:
         grid=GridConfig(n_train=10, n_dev=10, n_test=40, max_length=16, tune=TuneConfig(epochs=1)))
 
 # %% ../nbs/60_demo.ipynb #1ef8e3a1
+def _order(dataset):
+    "Its row numbers, in an order drawn with seed 0."
+    return np.random.default_rng(0).permutation(len(dataset))
+
 def _some(dataset, n):
-    "At most `n` rows, in an order drawn with seed 0."
-    order = np.random.default_rng(0).permutation(len(dataset))
-    return dataset.rows(order[:n])
+    "At most `n` rows, the first in that order."
+    return dataset.rows(_order(dataset)[:n])
 
 def labelled_text(config: DemoConfig) -> Dataset:
     "Movie sentences with their human ratings, five classes."
@@ -151,7 +157,7 @@ def demo_prompt(
     run = learner.train(backbone, start, batch, parts, settings, checkpoint, desc=f"{name}, seed {seed}")
     card = dict(
         method=name, route=config.route, data={text.name: text.hash}, k=config.k,
-        budget=run.seen, steps=run.steps, seed=seed, config=asdict(settings), dtype=str(backbone.dtype)[6:])
+        budget=run.seen, steps=run.steps, seed=seed, config=asdict(settings), dtype=backbone.facts["dtype"])
     save_prompt(out/"prompts"/f"{name}-{seed}.safetensors", run.prompt, backbone, batch, **card)
     for kind in ("log", "validation"):
         save_csv(out/"curves"/f"{name}-{seed}-{kind}.csv", getattr(run, kind))
@@ -160,7 +166,7 @@ def demo_prompt(
 # %% ../nbs/60_demo.ipynb #96cdf760
 def plot_training(
     text: Dataset,
-    runs: dict,          # (method, seed) -> `tune.Pretrained`
+    runs: dict,          # (method, seed) -> `pretrain.Pretrained`
     config: DemoConfig,
 ):
     "Figure: held-out accuracy of the first seed's pre-trainings, against samples seen and against seconds."
@@ -187,7 +193,7 @@ def demo_prompts(
     config: DemoConfig,
     out: Path,
     workers: int = 1,    # processes
-) -> dict:               # (method, seed) -> `tune.Pretrained`
+) -> dict:               # (method, seed) -> `pretrain.Pretrained`
     "All pre-trainings, `curves.png`, and `prompt.safetensors` (MetaPT of the first seed)."
     batch = backbone.encode(text.texts, text.labels, max_length=config.grid.max_length)
     wanted = [(name, seed) for seed in config.pretrain_seeds for name in config.methods if name in LEARNERS]
@@ -225,13 +231,13 @@ def conditions(
     backbone: Backbone,
 ) -> str:
     "What was run, and at what budget, in one paragraph."
-    grid = config.grid
+    grid, facts = config.grid, backbone.facts
     last = {name: run for (name, _), run in runs.items()}
     budgets = [f"{name}: {run.seen:,} samples seen in {run.steps:,} updates" for name, run in last.items()]
     return (
         f"Accuracy in percent, mean ± sd over {len(config.seeds)} seeds, "
         f"{grid.n_train} train and {grid.n_dev} dev samples, at most {grid.n_test} test rows. "
-        f"Backbone {backbone.name} ({backbone.hash}), {str(backbone.dtype)[6:]} on {backbone.device}, "
+        f"Backbone {facts['name']} ({facts['hash']}), {facts['dtype']} on {facts['device']}, "
         f"L = {config.n_tokens}. "
         f"Pre-training: {config.route} route, {len(text):,} rows, K = {config.k} ({config.method}), "
         f"{'; '.join(budgets)}. "
@@ -477,8 +483,7 @@ def sweep_plan(
 def development_data() -> list:
     "Movie sentences that pre-training never sees, and Alexa."
     movie = load_dataset("movie")
-    order = np.random.default_rng(0).permutation(len(movie))
-    return [movie.rows(order[8000:]), load_dataset("alexa")]
+    return [movie.rows(_order(movie)[8000:]), load_dataset("alexa")]
 
 def _sweep_grid(trial, starts, config, sweep):
     "Starts and settings of one grid."
@@ -505,10 +510,10 @@ def run_sweep(
     out, text, rows = Path(out), pretraining_text(config), []
     backbone = Backbone.load(config.backbone, config.device, config.dtype)
     _, parts = demo_tasks(text, config, out)
-    starts = sweep_prompts(backbone, text, parts, config, sweep, out)
+    starts, data = sweep_prompts(backbone, text, parts, config, sweep, out), development_data()
     for trial in sweep_plan(starts, sweep):
         wanted, grid = _sweep_grid(trial, starts, config, sweep)
-        results = run_grid(backbone, wanted, development_data(), sweep.seeds, out, grid, [text])
+        results = run_grid(backbone, wanted, data, sweep.seeds, out, grid, [text])
         rows += _sweep_rows(results, trial, starts)
         save_csv(out/"sweep.csv", pd.DataFrame(rows).round(4))
     return pd.DataFrame(rows)

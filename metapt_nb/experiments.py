@@ -21,15 +21,17 @@ from tqdm.auto import tqdm
 
 from .annotate import THRESHOLDS, finetune_annotator, fit_annotator, open_corpus
 from .backbone import Backbone, Batch
-from .cluster import METHODS, embed_texts, make_tasks, project, quality
+from .cluster import METHODS, make_tasks, project, quality
 from .data import Dataset, balanced_quota, few_shot, load_dataset, pseudo_label
+from .embed import embed_texts
 from .evaluate import GridCell, GridConfig, group_cells, require_apart, run_groups
 from .files import InputError, atomic, cache_dir, digest, require, save_csv
 from .jobs import default_workers, run_jobs
 from .maml import LEARNERS, MetaConfig, split_tasks
+from .pretrain import PretrainConfig
 from .prompts import load_prompt, save_prompt
 from .settings import environment, numbers, settings_key
-from .tune import FULL, PretrainConfig, TuneConfig
+from .tune import FULL, TuneConfig
 
 # %% ../nbs/52_experiments.ipynb #eabe96a1
 @dataclass(frozen=True)

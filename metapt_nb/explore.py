@@ -15,9 +15,10 @@ import ipywidgets as W, numpy as np
 from fastcore.basics import patch
 
 from .cluster import (
-    METHODS, PROJECTIONS, Tasks, cached_tasks, embed_texts, embedding_file, near_and_marginal, plot_map, plot_mix,
+    METHODS, PROJECTIONS, Tasks, cached_tasks, near_and_marginal, plot_map, plot_mix,
     project, projection_file, quality, tasks_file)
 from .data import EMBEDDED, Dataset, load_dataset
+from .embed import embed_texts, embedding_file
 from .files import InputError, require
 from .widgets import Picture, Shown, View, button, folded, panel, para, png, row, table
 

@@ -19,10 +19,11 @@ from fastcore.basics import patch
 from matplotlib.colors import TwoSlopeNorm
 
 from .backbone import Backbone, Batch
-from .cluster import Tasks, cached_tasks, embed_texts
+from .cluster import Tasks, cached_tasks
+from .embed import embed_texts
 from .explore import texts_of
 from .files import cache_dir, digest, require
-from .maml import MetaConfig, draw_episode, meta_train, split_tasks, task_gradients
+from .maml import MetaConfig, draw_episode, episode_gradients, meta_train, split_tasks
 from .pretrain import fingerprint
 from .prompts import save_prompt
 from .settings import settings_key
@@ -49,11 +50,8 @@ def gradient_agreement(
     # a training draws with (seed, step); no step has this number
     rng = np.random.default_rng([config.seed, 2**31])
     episode = draw_episode(parts, config.m, None, rng)
-    support = [batch[rows] for rows, _ in episode]
-    query = [batch[rows] for _, rows in episode]
-    alpha = config.inner_lr*backbone.scale**2
     # one task at a time, whatever the chunk of the training
-    found = task_gradients(backbone, prompt, support, query, alpha, config.order, config.inner_steps, task_chunk=1)
+    found = episode_gradients(backbone, prompt, batch, episode, replace(config, task_chunk=1))
     return cosines(found.gradients)
 
 # %% ../nbs/72_live.ipynb #3db37857
@@ -482,7 +480,7 @@ class Live(View):
 
     def _paint(self):
         "Bring buttons, controls, bar and pictures up to the moment."
-        with self.pace.drawing():
+        with self.drawing, self.pace.drawing():
             run = self.training
             self.bar.value = min(1., run.now.seen/run.plan.config.samples)
             for widget in self.controls.values(): widget.disabled = run.state in ("running", "paused")
@@ -529,7 +527,7 @@ def save(self: Live):
     with self.guarded():
         name, run = self.file.value.strip(), self.training
         require(name and Path(name).name == name, f"save as '{name}': give a name without folders")
-        path = project_folder()/"runs"/"live"/"prompts"/f"{Path(name).stem}.safetensors"
+        path = project_folder()/"runs"/"live"/"prompts"/f"{name.removesuffix('.safetensors')}.safetensors"
         save_prompt(path, run.now.prompt, self.backbone, run.plan.batch, **run.card())
         where = path.relative_to(project_folder())
         self.say(f"Saved the prompt after {run.now.seen:,} samples ({run.state}) as {where}")

@@ -342,8 +342,8 @@ def _after_and_before(backbone, prompt, adapt, held_out, alpha):
 def _held_out_score(backbone, prompt, batch, parts, config, world):
     "Accuracy and loss on the held-out rows, after one inner step and before it, over all processes."
     mine = world.share(parts)
-    adapt = [batch[torch.as_tensor(train[:config.m])] for train, _ in mine]
-    held_out = [batch[torch.as_tensor(rows)] for _, rows in mine]
+    adapt = [batch[train[:config.m]] for train, _ in mine]
+    held_out = [batch[rows] for _, rows in mine]
     tallies = _after_and_before(backbone, prompt, adapt, held_out, config.inner_lr*backbone.scale**2)
     (correct, loss, n), (correct_before, loss_before, _) = world.sum(tallies).tolist()
     return dict(accuracy=correct/n, loss=loss/n, accuracy_before=correct_before/n, loss_before=loss_before/n)

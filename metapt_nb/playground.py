@@ -8,7 +8,7 @@ __all__ = ['EXAMPLE', 'PLAIN', 'SIDES', 'LOG', 'TOKENS_NOTE', 'Line', 'Samples',
            'Task']
 
 # %% ../nbs/73_playground.ipynb #2497f8a7
-import threading, time
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,9 @@ import ipywidgets as W, numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 
 from .backbone import TEMPLATE, Backbone, Batch
+from .explore import cut
 from .files import InputError, require
+from .live import Pace
 from .prompts import load_prompt, nearest_tokens, save_prompt
 from .tune import TuneConfig, dev_score, tune_prompt
 from .widgets import (
@@ -168,8 +170,8 @@ def tune_side(
 ):
     "Prompt tuning of one side; its log grows epoch by epoch."
     train, dev = batch[list(samples.train)], batch[list(samples.dev)]
-    accuracy, score = dev_score(backbone, side.start, dev)
-    side.log = [dict(epoch=0, train_loss=float("nan"), dev_accuracy=accuracy, dev_loss=-score)]
+    accuracy, minus_loss = dev_score(backbone, side.start, dev)
+    side.log = [dict(epoch=0, train_loss=float("nan"), dev_accuracy=accuracy, dev_loss=-minus_loss)]
 
     def keep(epoch):
         side.log.append(epoch)
@@ -218,10 +220,9 @@ def plot_tuning(
     return Picture(png(fig), f"Tuning curves, {title}. {told}.")
 
 # %% ../nbs/73_playground.ipynb #a51beb21
-def _shortened(text, most=60):
+def _shortened(text):
     "A text as a title: cut, in quotes, its dollars no mathematics."
-    cut = text if len(text) < most else text[:most - 1] + "…"
-    return f"“{cut}”".replace("$", r"\$")
+    return f"“{cut(text, 60)}”".replace("$", r"\$")
 
 def _probs_words(sides, probs, classes, text):
     "The bars in words."
@@ -337,7 +338,7 @@ class Playground(View):
         self.tuned = {}               # settings -> `Side`
         self.thread = None            # that tunes
         self.halt = threading.Event() # set when it is to stop
-        self.drawn_at = 0.            # when the page was last drawn, seconds
+        self.pace = Pace()
         self.buttons = dict(
             tune=button("tune", "Tune", lambda: self.tune(), "success"),
             stop=button("stop", "Stop", lambda: self.stop(), "warning"),
@@ -393,15 +394,15 @@ def _sides(self: Playground):
 # %% ../nbs/73_playground.ipynb #7b6624a8
 @patch
 def _paint(self: Playground):
-    "Draw what the controls say."
-    values, task = self.values(), self._task()
-    note = ""
-    if not _first(self.prompts, "PPT", "MetaPT"):
-        note = "No saved PPT or MetaPT prompt of this backbone under runs/ yet: 'make demo' makes both."
-    title = f"rate {values['rate']:g}, {values['epochs']} epochs, seed {values['seed']}"
-    self.show(play_look(
-        self.backbone, task.samples, task.words, self._sides(), values["text"], values["epochs"], title, note))
-    self.drawn_at = time.perf_counter()
+    "Draw what the controls say, one thread at a time."
+    with self.drawing, self.pace.drawing():
+        values, task = self.values(), self._task()
+        note = ""
+        if not _first(self.prompts, "PPT", "MetaPT"):
+            note = "No saved PPT or MetaPT prompt of this backbone under runs/ yet: 'make demo' makes both."
+        title = f"rate {values['rate']:g}, {values['epochs']} epochs, seed {values['seed']}"
+        self.show(play_look(
+            self.backbone, task.samples, task.words, self._sides(), values["text"], values["epochs"], title, note))
 
 @patch
 def refresh(self: Playground, change=None):
@@ -433,9 +434,9 @@ def tune(self: Playground):
 
 @patch
 def _after_epoch(self: Playground):
-    "Stop where that is wanted; draw about once a second."
+    "Stop where that is wanted; draw now and then, as a live run does."
     if self.halt.is_set(): raise InputError("Stopped: this side keeps its initialisation.")
-    if time.perf_counter() - self.drawn_at > 1: self._paint()
+    if self.pace.due: self._paint()
 
 @patch
 def _tune(self: Playground, sides, task, config):
@@ -517,6 +518,6 @@ def load(self: Playground):
         card = load_prompt(path, self.backbone)[1]
         self._check_fits(path, card)
         self._offer(f"file {path.stem}", path)
-        self.controls["words"].value = ", ".join(card["words"])
+        with self.silent("words") as words: words.value = ", ".join(card["words"])
         self._paint()
         self.say(f"Loaded {path.name}: A starts from it.")

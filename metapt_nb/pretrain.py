@@ -284,11 +284,11 @@ def ppt_train(
     pool, held_out = (np.concatenate(rows) for rows in zip(*parts)) # of all tasks
     require(len(pool) >= n, f"{len(pool)} rows for batches of {n}: give more rows")
     require(world.size <= n, f"{world.size} processes for batches of {n}: start fewer or choose larger batches")
-    mine = batch[torch.as_tensor(world.share(held_out))]
+    mine = batch[world.share(held_out)]
 
     def gradient(P, rng):
         rows = world.share(rng.choice(pool, n, replace=False))
-        G, loss = _batch_gradient(backbone, P, batch[torch.as_tensor(rows)], n, world)
+        G, loss = _batch_gradient(backbone, P, batch[rows], n, world)
         return G, n, dict(loss=loss)
     def validate(P): return _held_out_score(backbone, P, mine, world)
 

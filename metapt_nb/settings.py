@@ -14,7 +14,7 @@ from typing import get_type_hints
 
 import numpy as np
 
-from .files import InputError, require
+from .files import require
 
 # %% ../nbs/01_settings.ipynb #ea865a45
 def _default(field):

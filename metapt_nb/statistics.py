@@ -189,7 +189,7 @@ def plot_paired(
 
 # %% ../nbs/50_statistics.ipynb #d8b4ae80
 def plot_curves(
-    runs: dict,             # name -> `tune.Pretrained`-like with .validation
+    runs: dict,             # name -> `pretrain.Pretrained`-like with .validation
     ax,
     against: str = "seen",  # "seen" (labelled samples) or "seconds"
 ):

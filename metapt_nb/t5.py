@@ -276,10 +276,14 @@ class T5:
         ours = self.config.dense_act_fn == "gelu_new" and self.config.is_gated_act
         self.gate = GatedGELU.apply if ours else self._gate
         self.trained = any(p.requires_grad for p in model.parameters())
-        if not self.trained: self._cached = self._weights()
+        if not self.trained: self._cached = Weights(self._encoder(), self._decoder())
 
     @property
-    def weights(self) -> Weights: return self._weights() if self.trained else self._cached
+    def _encoder_layers(self): return self._encoder() if self.trained else self._cached.encoder
+    @property
+    def _decoder_layers(self): return self._decoder() if self.trained else self._cached.decoder
+    @property
+    def weights(self) -> Weights: return Weights(self._encoder_layers, self._decoder_layers)
 
     def norm(self, x, w): return RMSNorm.apply(x, w, self.config.layer_norm_epsilon)
     def feed(self, x, w, wi, wo): return torch.addmm(x, self.gate(F.linear(self.norm(x, w), wi)), wo.t())
@@ -320,13 +324,15 @@ def _feed_forward(self: T5, layer):
     return FeedForward(layer.layer_norm.weight, into, own.wo.weight)
 
 @patch
-def _weights(self: T5):
-    def encoder(own, feed): return EncoderLayer(self._attention(own), self._feed_forward(feed))
-    def decoder(own, cross, feed):
+def _encoder(self: T5):
+    def layer(own, feed): return EncoderLayer(self._attention(own), self._feed_forward(feed))
+    return [layer(*block.layer) for block in self.model.encoder.block]
+
+@patch
+def _decoder(self: T5):
+    def layer(own, cross, feed):
         return DecoderLayer(self._attention(own), self._cross_attention(cross), self._feed_forward(feed))
-    return Weights(
-        [encoder(*block.layer) for block in self.model.encoder.block],
-        [decoder(*block.layer) for block in self.model.decoder.block])
+    return [layer(*block.layer) for block in self.model.decoder.block]
 
 # %% ../nbs/20_t5.ipynb #a682bff9
 def attend(
@@ -367,17 +373,17 @@ def _project(self: T5, x, weights):
 
 @patch
 def encode(self: T5,
-    prompt: torch.Tensor, # [b, L, d]
-    ids: torch.Tensor,    # [b, ≥ T − L] token ids, whatever stands behind the lengths
-    lengths: torch.Tensor,# [b]
+    prompt: torch.Tensor,  # [b, L, d]
+    ids: torch.Tensor,     # [b, ≥ T − L] token ids, whatever stands behind the lengths
+    lengths: torch.Tensor, # [b]
     fused: bool = False,
-) -> tuple:               # ([b, T, d], Layout)
+) -> tuple:                # ([b, T, d], Layout)
     "The encoder's output, zeros at padding."
     lay = layout(prompt.shape[1], lengths)
     bias = self._bias(self.model.encoder, lay.real)
     rows, tokens = self._embed(prompt, ids, lay)
     x = torch.cat([rows, tokens])
-    for number, layer in enumerate(self.weights.encoder):
+    for number, layer in enumerate(self._encoder_layers):
         if number > 0: qkv = self._project(x, layer.attention)
         # as one product, the first layer would compute a gradient for tokens that nobody reads
         else: qkv = torch.cat([self._project(part, layer.attention) for part in (rows, tokens)])
@@ -435,7 +441,7 @@ def decode(self: T5,
     B, _, d = H.shape
     memory, bias = self._memory(H, real), self._causal_bias(real)
     y = self.model.shared(torch.tensor(start, device=H.device)).repeat(B, 1)
-    for own, cross, feed in self.weights.decoder:
+    for own, cross, feed in self._decoder_layers:
         y = torch.addmm(y, attend(self._project(y, own), bias, False), own.out.t())
         y = torch.addmm(y, self._cross(y, memory, cross), cross.out.t())
         y = self.feed(y, *feed)

@@ -159,7 +159,7 @@ def judge(self: Tuning,
     "Log the epoch, keep the best so far; finish, or shuffle the rows for the next epoch."
     config, trained = self.config, self.epoch > 0
     train_loss = float(np.mean(self.losses)) if trained else float("nan")
-    row = dict(epoch=self.epoch, train_loss=train_loss, dev_accuracy=score[0], dev_loss=-score[1])
+    row = dict(epoch=self.epoch, train_loss=train_loss, dev_accuracy=score.accuracy, dev_loss=-score.minus_loss)
     self.log.append(row)
     if trained and self.on_epoch: self.on_epoch(row)
     if self.best is None or score > self.best:

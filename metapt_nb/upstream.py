@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PARTS', 'STARS', 'POLARITIES', 'ORIGINS', 'FILES', 'LABELS', 'HUB', 'flatten', 'review', 'Row', 'read_lines',
            'read_reviews', 'read_sentihood', 'read_semeval', 'read_stars', 'Hub', 'File', 'Published', 'read_folder',
-           'write_toy', 'flattened', 'read_hub', 'read_upstream']
+           'write_toy', 'count_dropped', 'flattened', 'read_hub', 'read_upstream']
 
 # %% ../nbs/10_upstream.ipynb #33c266ea
 import csv, io, json, os, re
@@ -196,13 +196,13 @@ def _by_number(hub, i, record, labels, where):
     said = record[hub.label]
     label = said - hub.first
     require(0 <= label < len(labels), f"{where}: row {i}: unknown label {said!r}")
-    return [Row(str(i), review(*(record[column] for column in hub.text)), label)]
+    return [Row(str(i), hub.text_of(record), label)]
 
 def _by_opinions(hub, i, record, labels, where):
     "A row whose label is what all its opinions say."
     said = [opinion["sentiment"] for opinion in record[hub.label]]
     label, why = flatten(said, labels, f"{where}: row {i}")
-    return [Row(str(i), review(*(record[column] for column in hub.text)), label, why)]
+    return [Row(str(i), hub.text_of(record), label, why)]
 
 def _by_document(hub, i, record, labels, where):
     "All sentences of one XML document."
@@ -222,6 +222,10 @@ class Hub:
 
     @property
     def columns(self): return [column for column in (*self.text, self.label) if column]
+
+    def text_of(self, record):
+        "A record's title and text, on one line."
+        return review(*(record[column] for column in self.text))
 
 # %% ../nbs/10_upstream.ipynb #10a00013
 class File(NamedTuple):
@@ -249,6 +253,8 @@ ORIGINS = { # folder -> where on GitHub its files are published
     "semeval2016": "davidsbatista/Aspect-Based-Sentiment-Analysis @1d9c8ec (train) and uqjwen/aspect @3117de4 (test)",
     "yelp5": "AI-secure/aug-pe @a3f292f, data/yelp, and RWooters/Textclassifier @5aa7c2f, yelp.csv.zip",
 }
+
+def _origin(path): return ORIGINS[path.split("/")[0]]
 
 # %% ../nbs/10_upstream.ipynb #10a00016
 _GITHUB = "https://raw.githubusercontent.com/"
@@ -309,8 +315,6 @@ LABELS = {name: published.labels for name, published in FILES.items()}
 HUB = {name: published.hub for name, published in FILES.items()}
 
 # %% ../nbs/10_upstream.ipynb #6ed56f2a
-def _origin(path): return ORIGINS[path.split("/")[0]]
-
 def _existing(name, folder):
     "The folder of a set's files, named by argument or by `$METAPT_DATA`."
     folder, paths = folder or os.environ.get("METAPT_DATA"), [file.path for file in FILES[name].files]
@@ -414,6 +418,13 @@ def write_toy(
             rows = _toy_rows(name, file, n)
             path.write_text(_TOY[file.read](rows, published.labels, file.path), encoding="utf-8")
     return folder
+
+# %% ../nbs/10_upstream.ipynb #10a00030
+def count_dropped(
+    table, # of `read_upstream`
+) -> dict: # why -> rows
+    "How many rows flattening drops, for each of its reasons."
+    return {why: int((table.why == why).sum()) for why in ("no opinion", "conflict")}
 
 # %% ../nbs/10_upstream.ipynb #8aef8ffe
 def flattened(

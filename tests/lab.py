@@ -78,7 +78,7 @@ def jupyterlab(folder, **env):
 
 
 @contextmanager
-def chromium(width=1180, height=1250):
+def chromium():
     "A fresh, headless chromium."
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     assert binary and driver, (
@@ -87,7 +87,7 @@ def chromium(width=1180, height=1250):
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = binary
-        for flag in (*FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
+        for flag in (*FLAGS, f"--user-data-dir={profile}", "--window-size=1180,1250"):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
@@ -197,7 +197,6 @@ class Page:
     def __init__(self, browser, url, log, notebook):
         self.browser, self.log, self.notebook = browser, log, notebook
         self.since = log.stat().st_size
-        self.start = time.time()
         browser.get_log("browser") # what earlier pages said is forgotten
         browser.get(f"{url}/lab/tree/{notebook}?reset")
         self.until(lambda: self.js(OPEN), "the notebook to open", 30)
@@ -252,7 +251,7 @@ class Page:
         assert focused, f"{name} does not take the focus"
         for key in keys: ActionChains(self.browser).send_keys(key).perform()
 
-    def move(self, name, *keys, seconds=90):
+    def move(self, name, *keys):
         "Press keys on a control: a picture and the summary change, and nothing breaks."
         before, said = self.pictures(), self.summary()
 
@@ -262,7 +261,7 @@ class Page:
             return len(now) == len(before) and now != before and self.summary() != said
 
         self.key(name, *keys)
-        self.until(followed, f"picture and summary to follow '{name}'", seconds)
+        self.until(followed, f"picture and summary to follow '{name}'")
         self.settle()
         assert self.message() == ""
         self.check()
@@ -283,7 +282,7 @@ class Page:
         self.until(lambda: self.enabled(name), f"button '{name}' to be ready")
         self.key(name, Keys.ENTER)
 
-    def write(self, name, text, leave=Keys.TAB):
+    def write(self, name, text):
         "Replace the text of a control, then leave it."
         self.key(name)
         actions = ActionChains(self.browser)
@@ -291,7 +290,7 @@ class Page:
         typed = len(text) < 300 and "\n" not in text # longer ones are pasted
         if typed: ActionChains(self.browser).send_keys(text or Keys.DELETE).perform()
         else: self.js(PASTE, self.find(name), text)
-        if leave: ActionChains(self.browser).send_keys(leave).perform()
+        ActionChains(self.browser).send_keys(Keys.TAB).perform()
 
     def tab_order(self):
         "Names of the controls that Tab reaches from the first one."
@@ -312,9 +311,9 @@ class Page:
 
     def theme(self, name): self.browser.execute_async_script(THEME, f"JupyterLab {name}")
 
-    def width(self, pixels=None, height=1400):
+    def width(self, pixels=None):
         "Make the page as narrow as `pixels`; as wide as the window again without them."
-        size = dict(width=pixels, height=height, deviceScaleFactor=1, mobile=False)
+        size = dict(width=pixels, height=1400, deviceScaleFactor=1, mobile=False)
         if pixels: self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         else: self.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         time.sleep(1)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import style
 from nbclient import NotebookClient
 from nbdev.clean import nbdev_clean
 from tqdm.auto import tqdm
@@ -20,18 +21,17 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")                  # differs from run to 
 
 def books():
     "Every notebook, those of a folder behind those of its parent, the index last: it tells of the others."
-    found = [p for p in ROOT.glob("nbs/**/*.ipynb") if ".ipynb_checkpoints" not in p.parts]
-    return sorted(found, key=lambda p: (p.stem == "index", len(p.relative_to(ROOT).parts), p))
+    return sorted(style.all_books(), key=lambda p: (p.stem == "index", len(p.relative_to(ROOT).parts), p))
 
 
-def execute(path):
+def execute(path, **environment):
     "The notebook, run from top to bottom in its own folder but for its slow and its GPU cells."
     book = nbformat.read(path, 4)
     cells = book.cells
     book.cells = [cell for cell in cells if not SKIPPED.search(cell.source)]
     place = {"metadata": {"path": str(path.parent)}}
-    environment = {name: value for name, value in os.environ.items() if name != "METAPT_PAPER"}
-    NotebookClient(book, timeout=600, kernel_name="python3", resources=place).execute(env=environment)
+    usual = {name: value for name, value in os.environ.items() if name != "METAPT_PAPER"}
+    NotebookClient(book, timeout=600, kernel_name="python3", resources=place).execute(env=usual | environment)
     book.cells = cells
     return book
 

@@ -141,7 +141,12 @@ def findings(piece):
     return [f"{piece.place}: {text}" for text in found]
 
 
-def books(): return sorted(p for p in ROOT.glob("nbs/[0-9][0-9]_*.ipynb"))
+def books(): return sorted(ROOT.glob("nbs/[0-9][0-9]_*.ipynb"))
+
+
+def all_books():
+    "Every notebook, those that export nothing too; JupyterLab's checkpoints left out."
+    return sorted(p for p in ROOT.glob("nbs/**/*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 
 
 def body_lines(piece):
@@ -176,11 +181,11 @@ def exported_measures(exported):
         "exported lines": sum(cells), "functions": len(inside),
         "lines per exported cell, median/p90/max": spread(cells, 50, 90, 100),
         "body lines, characters, median/p90/p99": spread(lengths, 50, 90, 99),
-        "body lines over 120 characters, %": percent(sum(n > MOST_CODE for n in lengths), len(lengths)),
+        f"body lines over {MOST_CODE} characters, %": percent(sum(n > MOST_CODE for n in lengths), len(lengths)),
         "body lines of several statements, %": percent(packed(lines), len(lines)),
         "nodes per body line": f"{sum(sizes)/max(1, len(lines)):.1f}",
         "nodes per function, median/p90": spread(sizes, 50, 90),
-        "functions of more than 12 local names, %": percent(crowded, len(inside)),
+        f"functions of more than {MOST_LOCALS} local names, %": percent(crowded, len(inside)),
     }
 
 

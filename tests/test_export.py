@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import style
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -37,7 +38,7 @@ def test_modules_are_exported(copy):
 
 
 def test_notebooks_are_clean(copy):
-    books = [p.relative_to(ROOT) for p in ROOT.glob("nbs/**/*.ipynb") if ".ipynb_checkpoints" not in p.parts]
+    books = [path.relative_to(ROOT) for path in style.all_books()]
     dirty = [book for book in books if (ROOT/book).read_text() != (copy/book).read_text()]
     assert dirty == [], "run nbdev_clean"
 

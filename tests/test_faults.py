@@ -5,18 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
+from small import METAPT, meta_train
 
 from metapt_nb.data import load_dataset
 from metapt_nb.embed import embed_texts, embedding_file
 from metapt_nb.files import cache_dir
-
-METAPT = Path(sys.executable).with_name("metapt")
 
 
 def quiet(words): return subprocess.run(words, check=True, capture_output=True)
@@ -36,21 +34,6 @@ def kill_when(process, condition, wait=0.):
 
 
 def changed(path): return path.stat().st_mtime_ns if path.exists() else 0
-
-
-def own_file(folder):
-    "120 texts of two classes."
-    path = folder/"own.csv"
-    texts = [f"{('bad', 'good')[i % 2]} film {i}" for i in range(120)]
-    pd.DataFrame(dict(text=texts, label=[i % 2 for i in range(120)])).to_csv(path, index=False)
-    return path
-
-
-def meta_train(folder, out, *more):
-    "A small meta-training that writes `out`."
-    return [
-        METAPT, "meta-train", own_file(folder), "--backbone", "tiny", "--method", "random", "--k", "3",
-        "--samples", "4000", "--n-tokens", "4", "--out", folder/out, *more]
 
 
 @pytest.mark.parametrize("how", [(), ("--ppt",)], ids=["maml", "ppt"])

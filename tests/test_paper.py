@@ -5,7 +5,6 @@ Every notebook drawn from a fresh run, a worker killed, a Ray cluster, and names
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import field, fields, make_dataclass, replace
 from pathlib import Path
@@ -13,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from outputs import ROOT, code_cells, execute
+from small import METAPT
 
 from metapt_nb.backbone import Backbone
 from metapt_nb.data import make_dataset
@@ -22,8 +23,6 @@ from metapt_nb.maml import MetaConfig
 from metapt_nb.tune import FULL, PretrainConfig, TuneConfig
 from metapt_nb.upstream import write_toy
 
-ROOT = Path(__file__).parents[1]
-METAPT = Path(sys.executable).with_name("metapt")
 KEY = ["start", "pretrained", "dataset", "seed", "n_train"] # of a row of cells.csv
 
 
@@ -52,13 +51,8 @@ def smoke(toy, tmp_path_factory):
 @pytest.mark.parametrize("book", sorted((ROOT/"nbs/paper").glob("*.ipynb")), ids=lambda p: p.stem)
 def test_notebook_draws_any_scale(book, smoke):
     "Each notebook of a table or figure, on a run other than the stored one."
-    import nbformat
-    from nbclient import NotebookClient
-    nb = nbformat.read(book, 4)
-    where = {"metadata": {"path": str(book.parent)}}
-    client = NotebookClient(nb, timeout=120, kernel_name="python3", resources=where)
-    client.execute(env=dict(os.environ, METAPT_PAPER=str(smoke)))
-    text = "".join(str(output) for cell in nb.cells if cell.cell_type == "code" for output in cell.outputs)
+    drawn = execute(book, METAPT_PAPER=str(smoke))
+    text = "".join(str(output) for cell in code_cells(drawn) for output in cell.outputs)
     assert "missing" not in text
     assert "tiny" in text or book.stem in ("figure4", "pseudo") # the smoke run's backbone
 

@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from small import meta_train
 
 BIN = Path(sys.executable).parent
 LAUNCH = [
@@ -20,19 +20,9 @@ LAUNCH = [
     "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
 
 
-def own_file(folder):
-    "120 texts of two classes."
-    path = folder/"own.csv"
-    texts = [f"{('bad', 'good')[i % 2]} film {i}" for i in range(120)]
-    pd.DataFrame(dict(text=texts, label=[i % 2 for i in range(120)])).to_csv(path, index=False)
-    return path
-
-
 def command(folder, out, *more, samples=240):
-    "A small meta-training that writes `out`."
-    return [
-        BIN/"metapt", "meta-train", own_file(folder), "--backbone", "tiny", "--method", "random", "--k", "3",
-        "--tasks-per-step", "0", "--samples", str(samples), "--n-tokens", "4", "--out", folder/out, *more]
+    "A small meta-training of all tasks at each step."
+    return meta_train(folder, out, "--tasks-per-step", "0", *more, samples=samples)
 
 
 def run(words):

@@ -3,13 +3,11 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 from statistics import median
 
 import pytest
+import style
 
-ROOT = Path(__file__).parents[1]
-BOOKS = sorted(p for p in ROOT.glob("nbs/**/*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 KS = (2, 12, 30)
 NEW, AGAIN = 10, 2 # seconds: twice what was measured on a slow processor
 
@@ -55,7 +53,7 @@ def seconds_of_moves():
     return new, {name: median(seconds) for name, seconds in visits.items()}
 
 
-@pytest.mark.parametrize("book", BOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("book", style.all_books(), ids=lambda p: p.stem)
 def test_notebook_opens_without_a_question(book):
     "Without a kernel in its metadata JupyterLab asks for one before anything runs."
     assert json.loads(book.read_text())["metadata"].get("kernelspec", {}).get("name") == "python3"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from small import own_file
 
 ROOT = Path(__file__).parents[1]
 SKIPPED = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
@@ -76,8 +77,7 @@ def test_demo_with_its_report(metapt):
 
 
 def test_tune_then_predict(metapt):
-    rows = [dict(text=f"{('bad', 'good')[i % 2]} film {i}", label=i % 2) for i in range(120)]
-    pd.DataFrame(rows).to_csv(metapt.here/"own.csv", index=False)
+    own_file(metapt.here)
     small = ("--n-train", "20", "--n-dev", "20", "--epochs", "2", "--n-tokens", "4")
     tuned = metapt("tune", "own.csv", "--backbone", "tiny", *small, "--out", "p.safetensors")
     assert tuned.returncode == 0, tuned.stderr
