@@ -137,28 +137,39 @@ def meta_gradient(
 # %% ../nbs/42_maml.ipynb #dbb1af36
 class PassSizes(NamedTuple):
     "How a pass over B examples is laid out."
-    examples: int # B
-    packed: int   # Σ T: rows of prompt and text
-    padded: int   # rows when each run is padded to its longest example
-    squares: int  # Σ T² of the padded examples: attention weights of one head
-    read: int     # rows the decoder reads, each group padded to its longest
+    examples: int  # B
+    packed: int    # Σ T: rows of prompt and text
+    padded: int    # rows when each run is padded to its longest example
+    squares: int   # Σ T² of the padded examples: attention weights of one head
+    read: int      # rows the decoder reads, each group padded to its longest
+    nodes: int     # distributions over the vocabulary
+    positions: int # of the decoder, each group padded to its largest tree
+    pairs: int     # of a position and a row it reads
+    steps: int     # of two positions of one example
 
 def pass_sizes(
-    backbone: Backbone,
+    backbone: Backbone, # of the T5 family
     batches,  # computed together
     L: int,   # prompt rows
 ) -> PassSizes:
-    "What the lengths of the texts make of the layout."
-    T = torch.cat([batch.lengths for batch in batches]).sort().values.cpu() + L
-    groups = T.split(backbone.t5.group)
-    inside = [] # (examples, longest) of each run
-    for group in groups:
-        inside += [(stop - start, int(group[stop - 1])) for start, stop in runs(group.tolist(), backbone.t5.rows)]
+    "What the lengths of the texts, and of the right labels, make of the layout."
+    require(backbone.kind == "t5", f"backbone {backbone.name}: memory is predicted for the T5 family only")
+    t5, together = backbone.lm.t5, concat(batches)
+    paths = [own.paths[label] for own, label in zip(together.own_sets, together.labels.tolist())]
+    inside, groups = [], [] # (examples, longest) of each run; (examples, longest, positions) of each group
+    for part in t5.groups(together.lengths, paths):
+        T = (together.lengths[part] + L).tolist()
+        inside += [(stop - start, T[stop - 1]) for start, stop in runs(T, t5.rows)]
+        groups.append((len(T), T[-1], 1 + max(len(paths[i].nodes) for i in part.tolist())))
     return PassSizes(
-        examples=len(T), packed=int(T.sum()),
+        examples=len(together), packed=int(together.lengths.sum()) + L*len(together),
         padded=sum(b*longest for b, longest in inside),
         squares=sum(b*longest*longest for b, longest in inside),
-        read=sum(len(group)*int(group[-1]) for group in groups))
+        read=sum(b*longest for b, longest, _ in groups),
+        nodes=sum(len(path.nodes) for path in paths),
+        positions=sum(b*P for b, _, P in groups),
+        pairs=sum(b*longest*P for b, longest, P in groups),
+        steps=sum(b*P*P for b, _, P in groups))
 
 # %% ../nbs/42_maml.ipynb #c36dbdb3
 def _encoder_keeps(config, sizes, twice):
@@ -180,13 +191,13 @@ def _encoder_keeps(config, sizes, twice):
 def _decoder_keeps(config, sizes, twice):
     "tensor -> numbers kept by one decoder layer."
     heads, inner, d = config.num_heads, config.num_heads*config.d_kv, config.d_model
-    positions = 2*sizes.examples
     kept = {
-        "inputs of three norms": 3*positions*d,
-        "input of the gate": positions*config.d_ff*(1 + config.is_gated_act),
-        "queries, keys, values, what they attend to": 4*positions*inner,
-        "queries seen through W_K, what they read": 2*positions*heads*d,
-        "weights over the encoder's rows": 2*heads*sizes.read}
+        "inputs of three norms": 3*sizes.positions*d,
+        "input of the gate": sizes.positions*config.d_ff*(1 + config.is_gated_act),
+        "queries, keys, values, what they attend to": 4*sizes.positions*inner,
+        "queries seen through W_K, what they read": 2*sizes.positions*heads*d,
+        "weights over its own positions": heads*sizes.steps,
+        "weights over the encoder's rows": heads*sizes.pairs}
     return {name: (1 + twice)*count for name, count in kept.items()}
 
 # %% ../nbs/42_maml.ipynb #1e3af507
@@ -204,7 +215,7 @@ def kept_tensors(
     kept |= {f"decoder: {name}": config.num_decoder_layers*size*count for name, count in decoder.items()}
     kept["encoder's output, as the decoder reads it"] = (1 + twice)*size*sizes.read*config.d_model
     # the output layer computes in at least float32: logits, a working copy, and a gradient of them
-    kept["scores of all words"] = (2 + twice)*max(4, size)*sizes.examples*config.vocab_size
+    kept["scores of all words"] = (2 + twice)*max(4, size)*sizes.nodes*config.vocab_size
     return kept
 
 # %% ../nbs/42_maml.ipynb #92131288
@@ -296,13 +307,13 @@ def episode_gradients(
 # %% ../nbs/42_maml.ipynb #ac50577c
 def _mean_cosine(total, k):
     "Mean cosine of every two of k unit vectors, from their sum."
-    return float((total @ total - k)/(k*(k - 1))) if k > 1 else float("nan")
+    return (total @ total - k)/(k*(k - 1)) if k > 1 else float("nan")
 
 def agreement(
     gradients: torch.Tensor, # [K, L, d]
 ) -> float:
     "Mean cosine between the gradients of different tasks; 1 when all tasks pull the same way, NaN for one task."
-    return _mean_cosine(normalize(gradients.flatten(1).float(), dim=1).sum(0), len(gradients))
+    return float(_mean_cosine(normalize(gradients.flatten(1).float(), dim=1).sum(0), len(gradients)))
 
 # %% ../nbs/42_maml.ipynb #78ef3ae4
 def _sum_together(
@@ -324,7 +335,7 @@ def _meta_step(backbone, prompt, batch, episode, config, world):
         gradient=found.gradients.sum(0), unit=normalize(found.gradients.flatten(1), dim=1).sum(0),
         support_loss=found.support_loss.sum(), query_loss=found.query_loss.sum(), inner_step=found.inner_steps.sum())
     k = len(episode)
-    report = {name: sums[name].item()/k for name in ("support_loss", "query_loss", "inner_step")}
+    report = {name: sums[name].double()/k for name in ("support_loss", "query_loss", "inner_step")}
     seen = sum(len(task.support) + len(task.query) for task in episode)
     return sums["gradient"], seen, report | dict(agreement=_mean_cosine(sums["unit"], k))
 

@@ -20,6 +20,7 @@ from .backbone import Backbone, Batch
 from .files import InputError, atomic, digest, require
 from .ranks import Ranks, ranks
 from .settings import settings_key
+from .t5 import send
 
 # %% ../nbs/40_pretrain.ipynb #a250af7b
 def prompt_optimizer(
@@ -46,12 +47,13 @@ def linear_warmup(
 @torch.no_grad()
 def tally(
     log_probs: torch.Tensor, # [B, C]
-    labels: torch.Tensor,    # [B]
+    labels: torch.Tensor,    # [B] on the host
 ) -> torch.Tensor:           # [3] float64: correct ones, Σ loss in nats, B
     "What validation adds up over examples, and over processes."
+    labels = send(labels, log_probs.device)
     correct = (log_probs.argmax(-1) == labels).sum()
     loss = -log_probs.gather(1, labels[:, None]).double().sum()
-    count = torch.as_tensor(len(labels), device=labels.device)
+    count = torch.full_like(correct, len(labels))
     return torch.stack([correct, loss, count]).double()
 
 # %% ../nbs/40_pretrain.ipynb #23388b45
@@ -153,7 +155,7 @@ def due(self: PromptTrainer) -> bool:
 # %% ../nbs/40_pretrain.ipynb #98c75f2c
 @patch
 def move(self: PromptTrainer,
-    gradient, # function (prompt [L, d], rng) -> ([L, d] gradient, examples seen, dict to log)
+    gradient, # function (prompt [L, d], rng) -> ([L, d] gradient, examples seen, dict of numbers to log)
 ) -> int:     # examples seen
     "One AdamW step."
     config = self.config
@@ -188,8 +190,17 @@ def check(self: PromptTrainer,
 
 # %% ../nbs/40_pretrain.ipynb #b2e3ce1e
 @patch
+def settle(self: PromptTrainer):
+    "Read what the steps have left on the device; until then nobody waits for it."
+    for row in reversed(self.log):
+        waiting = {name: value for name, value in row.items() if isinstance(value, torch.Tensor)}
+        if not waiting: return
+        row |= {name: value.item() for name, value in waiting.items()}
+
+@patch
 def save(self: PromptTrainer):
     "Stop the clock for a moment and write the checkpoint."
+    self.settle()
     now = time.perf_counter()
     self.spent, self.started = self.spent + now - self.started, now
     if self.checkpoint is None or self.world.rank > 0: return
@@ -201,6 +212,7 @@ def save(self: PromptTrainer):
 @patch
 def result(self: PromptTrainer) -> Pretrained:
     "The prompt of the best validation, with the logs; the time is that of the last `save`."
+    self.settle()
     log, validation = pd.DataFrame(self.log), pd.DataFrame(self.validation)
     return Pretrained(self.kept.to(self.U), log, validation, self.step, self.seen, self.spent)
 
@@ -229,7 +241,9 @@ def pretrain(
             bar.update(trainer.move(gradient))
             budget_left = trainer.seen < config.samples # without it the next thing is a last validation
             if budget_left and trainer.step % save_every == 0: trainer.save()
-            if on_step: on_step(trainer)
+            if on_step:
+                trainer.settle()
+                on_step(trainer)
     return trainer.result()
 
 # %% ../nbs/40_pretrain.ipynb #a6912995
@@ -251,18 +265,20 @@ def fingerprint(
     parts,        # K `TaskRows`, or pairs (train rows, held-out rows)
 ) -> str:
     "Names encoded rows, labels, label words and tasks: a checkpoint belongs to exactly these."
-    encoded = [tensor.cpu().numpy() for tensor in (batch.ids, batch.labels, batch.word_ids)]
+    encoded = [tensor.cpu().numpy() for tensor in (batch.ids, batch.labels)]
+    if batch.plain: said = [batch.word_ids.cpu().numpy().tobytes()]
+    else: said = [batch.owns.numpy().tobytes(), *(repr(own.pieces) for own in batch.sets)]
     rows = [np.asarray(some, dtype="<i8") for task in parts for some in task]
-    return digest(*(array.tobytes() for array in (*encoded, *rows)))
+    return digest(*(array.tobytes() for array in encoded), *said, *(array.tobytes() for array in rows))
 
 # %% ../nbs/40_pretrain.ipynb #371b9d96
 def _batch_gradient(backbone, prompt, share, n, world):
-    "Gradient [L, d] and value of Σ losses / n over all processes; `share` are this one's rows of the n."
+    "Gradient [L, d] and value [] of Σ losses / n over all processes; `share` are this one's rows of the n."
     P = prompt.detach().requires_grad_()
     loss = backbone.loss(P, share).sum()/n
     G, = torch.autograd.grad(loss, P)
     both = world.sum(torch.cat([G.flatten(), loss.detach()[None]]))
-    return both[:-1].view_as(P), both[-1].item()
+    return both[:-1].view_as(P), both[-1]
 
 def _held_out_score(backbone, prompt, share, world):
     "Accuracy and mean loss over all processes; `share` are this one's held-out rows."

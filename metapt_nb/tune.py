@@ -144,7 +144,7 @@ def next_rows(self: Tuning) -> torch.Tensor: # indices into its train batch
 
 @patch
 def learn(self: Tuning,
-    loss: float, # of these rows, nats
+    loss, # of these rows, nats; a tensor of one number is not read before the epoch ends
 ):
     "Step along the gradient that has arrived."
     self.opt.step()
@@ -158,7 +158,7 @@ def judge(self: Tuning,
 ):
     "Log the epoch, keep the best so far; finish, or shuffle the rows for the next epoch."
     config, trained = self.config, self.epoch > 0
-    train_loss = float(np.mean(self.losses)) if trained else float("nan")
+    train_loss = float(np.mean([float(loss) for loss in self.losses])) if trained else float("nan")
     row = dict(epoch=self.epoch, train_loss=train_loss, dev_accuracy=score.accuracy, dev_loss=-score.minus_loss)
     self.log.append(row)
     if trained and self.on_epoch: self.on_epoch(row)
@@ -204,7 +204,7 @@ def _learn_together(backbone, tunings):
     prompts = torch.stack([tuning.U for tuning in tunings])*backbone.scale
     losses = task_losses(backbone, prompts, batches)
     losses.sum().backward()
-    for tuning, loss in zip(tunings, losses.tolist()): tuning.learn(loss)
+    for tuning, loss in zip(tunings, losses.detach()): tuning.learn(loss)
 
 def _judge_together(backbone, tunings):
     "Each `PromptTuning` is judged on its dev batch."
@@ -274,7 +274,7 @@ def _learn_alone(tunings):
     rows = tuning.next_rows()
     loss = tuning.backbone.loss(tuning.none, tuning.train[rows]).mean()
     loss.backward()
-    tuning.learn(loss.item())
+    tuning.learn(loss.detach())
 
 def _judge_alone(tunings):
     "The one `ModelTuning` is judged on its dev batch."
@@ -291,10 +291,11 @@ def tune_model(
     "Full-model tuning (FT, appendix A.1) of a float32 copy; the backbone passed in does not change."
     wide = torch.promote_types(backbone.dtype, torch.float32)
     own = Backbone(
-        copy.deepcopy(backbone.model).to(wide).requires_grad_(True), backbone.tokenizer, f"{backbone.name}+FT")
+        copy.deepcopy(backbone.model).to(wide).requires_grad_(True), backbone.tokenizer, f"{backbone.name}+FT",
+        backbone.kind)
     tuning = ModelTuning(own, train, dev, config)
     _serve([tuning], _learn_alone, _judge_alone, "full tuning")
     own.model.load_state_dict(tuning.kept)
     # a new Backbone: one whose weights are frozen again
-    tuned = Backbone(own.model.requires_grad_(False), own.tokenizer, own.name)
+    tuned = Backbone(own.model.requires_grad_(False), own.tokenizer, own.name, own.kind)
     return Tuned(tuning.none, pd.DataFrame(tuning.log), tuning.step, tuning.seconds, tuned)
