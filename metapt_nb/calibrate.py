@@ -91,7 +91,7 @@ def plot_reliability(
         middle, found.confidence - found.accuracy, width, bottom=found.accuracy,
         color="#bd1f01", alpha=.45, label="gap to the claim")
     for x, n in zip(middle, found.count):
-        if n: ax.text(x, .015, f"{n:,}", ha="center", va="bottom", fontsize=7, rotation=90, color="white")
+        if n: ax.text(x, .015, f"{n:,}", ha="center", va="bottom", fontsize=7, rotation=90)
     ax.plot([0, 1], [0, 1], "k:", lw=1.2)
     error = calibration_error(probabilities, labels, bins)
     ax.set(xlabel="top probability", ylabel="share of right answers", xlim=(0, 1), ylim=(0, 1))
