@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['WORD_TYPES', 'COMMANDS', 'Later', 'now', 'Word', 'is_group', 'describe', 'add_options', 'call', 'Machine', 'Model',
-           'encode', 'Labelled', 'fetch', 'demo', 'sweep', 'paper', 'Learning', 'meta_train', 'tune', 'read_texts',
-           'answer', 'predict', 'command_parser', 'main']
+           'say_cut', 'encode', 'Labelled', 'fetch', 'demo', 'sweep', 'paper', 'Learning', 'meta_train', 'tune',
+           'Scorer', 'read_texts', 'predict', 'command_parser', 'main']
 
 # %% ../nbs/61_cli.ipynb #10d7bd4a
 import argparse, json, os, sys
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from importlib import import_module
 from inspect import Parameter, signature
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from .data import Dataset, few_shot, load_dataset
 from .files import InputError, require
 from .jobs import LostProcess
 from .maml import LEARNERS, ORDERS, MetaConfig, split_tasks
+from .predict import Lines, predict_file, predict_stream, read_lines
 from .ranks import ranks
 from .t5 import keep_freed_memory
 
@@ -136,6 +138,15 @@ class Model:
         return replace(DemoConfig(), backbone=self.name, device=self.machine.device, dtype=self.machine.dtype)
 
 # %% ../nbs/61_cli.ipynb #d351f5ed
+def say_cut(
+    cut: int,        # texts that were longer
+    n: int,          # of so many
+    max_length: int, # tokens of text kept
+):
+    "Say on stderr that texts were cut, where some were."
+    if not cut: return
+    print(f"{cut} of {n} texts were longer than {max_length} tokens and were cut (--max-length)", file=sys.stderr)
+
 def encode(
     backbone: Backbone,
     max_length: int,    # tokens of text kept
@@ -143,10 +154,7 @@ def encode(
 ):                      # `backbone.Batch`
     "A batch; says on stderr how many texts were cut."
     batch = backbone.encode(*args, max_length=max_length, **kwargs)
-    if batch.truncated:
-        print(
-            f"{batch.truncated} of {len(batch)} texts were longer than {max_length} tokens "
-            "and were cut (--max-length)", file=sys.stderr)
+    say_cut(batch.truncated, len(batch), max_length)
     return batch
 
 class Labelled:
@@ -355,36 +363,55 @@ def tune(
         f"{tuned.steps} updates, {tuned.seconds:.0f} s; prompt: {out}")
 
 # %% ../nbs/61_cli.ipynb #410d3347
+class Scorer:
+    "A saved prompt as a function from texts to probabilities; counts the texts that were cut."
+    def __init__(self,
+        machine: Machine,
+        prompt,          # a saved prompt
+        backbone: str,   # None for the prompt's own
+        max_length: int, # tokens of text kept
+    ):
+        from metapt_nb.prompts import load_prompt
+        self.machine, self.file, self.max_length = machine, prompt, max_length
+        _, self.card = load_prompt(prompt)
+        self.name = backbone or self.card["backbone"]
+        self.backbone, self.n, self.cut = None, 0, 0
+
+    @property
+    def names(self):
+        "Of the classes."
+        return self.card.get("classes") or self.card["words"]
+
+    @property
+    def key(self):
+        "What decides the probabilities beside the texts."
+        return files.digest(files.sha256_file(self.file), self.max_length, self.machine.dtype)
+
+    def load(self):
+        "The backbone, and the prompt that must have been made for it."
+        from metapt_nb.prompts import load_prompt
+        self.backbone = Model(self.machine, backbone=self.name).load()
+        self.prompt, _ = load_prompt(self.file, self.backbone)
+
+    def __call__(self, texts):
+        if not self.backbone: self.load()
+        words, template = self.card["words"], self.card["template"]
+        batch = self.backbone.encode(texts, words=words, template=template, max_length=self.max_length)
+        self.n += len(batch)
+        self.cut += batch.truncated
+        return self.backbone.probs(self.prompt, batch)
+
 def read_texts(
     texts,     # of the command line
     file=None, # a text file, one text per line
-) -> list:
-    "The texts that are not blank; `InputError` where there is none, or the file does not read."
-    if file:
-        require(Path(file).exists(), f"{file}: no such file: give a text file with one text per line")
-        try: lines = Path(file).read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as e:
-            message = f"{file}: not UTF-8 at byte {e.start}: convert it, for example with 'iconv -t UTF-8'"
-            raise InputError(message) from e
-    else: lines = texts or sys.stdin.read().splitlines()
-    found = [text for text in lines if text.strip()]
-    require(found, "no text to classify: pass texts as arguments, with --file or on standard input")
-    return found
-
-def answer(
-    text: str,
-    probabilities,        # one per class
-    names,                # of the classes
-    words,                # label words
-    as_json: bool = False,
-) -> str:
-    "What a text is, as one line."
-    best = int(probabilities.argmax())
-    if not as_json: return f"{names[best]}\t{probabilities[best]:.3f}\t{text}"
-    rounded = [round(float(p), 4) for p in probabilities]
-    return json.dumps(dict(
-        text=text, label=names[best], word=words[best], probability=rounded[best],
-        probabilities=dict(zip(names, rounded))))
+):             # an iterator of texts
+    "The texts, one after the other; `InputError` where there is none."
+    require(not (texts and file), "texts and --file: give one of them")
+    lines = iter(texts or (read_lines(file) if file else Lines(sys.stdin.buffer, "standard input")))
+    first = next(lines, None)
+    some = first is not None and (not texts or any(text.strip() for text in texts))
+    require(some, "no text to classify: pass texts as arguments, with --file or on standard input")
+    return chain([first], lines)
 
 # %% ../nbs/61_cli.ipynb #a90cf1dd
 def predict(
@@ -393,18 +420,22 @@ def predict(
     prompt: Word("FILE"),     # a saved prompt
     backbone: str = None,     # 'embedded', a Hub id or a folder of the T5 family; the prompt's own without it
     file: str = None,         # a text file, one text per line
+    out: Word("FILE") = None, # file for the rows of --file, where a stopped run goes on; standard output without it
+    overwrite: bool = False,  # replace the file of --out, or what another run left of it
     json: bool = False,       # JSON lines with all probabilities
     max_length: int = 128,    # tokens of text kept
 ):
-    "Which class each text is, and with what probability."
-    from metapt_nb.prompts import load_prompt
-    found = read_texts(texts, file)
-    _, card = load_prompt(prompt)
-    loaded = Model(machine, backbone=backbone or card["backbone"]).load()
-    P, card = load_prompt(prompt, loaded)
-    batch = encode(loaded, max_length, found, words=card["words"], template=card["template"])
-    names = card.get("classes") or card["words"]
-    for text, row in zip(found, loaded.probs(P, batch).cpu()): print(answer(text, row, names, card["words"], json))
+    "Which class each text is, and with what probability: one row per text, in order."
+    require(file or not out, "--out: needs --file; without it, redirect standard output with >")
+    scorer = Scorer(machine, prompt, backbone, max_length)
+    told = scorer, scorer.names, scorer.card["words"]
+    if out:
+        require(not texts, "texts and --file: give one of them")
+        done = predict_file(file, out, *told, as_json=json, overwrite=overwrite, key=scorer.key)
+        print(f"{done.rows} rows, {done.new} of them new: {done.out}")
+    else:
+        for row in predict_stream(read_texts(texts, file), *told, as_json=json): print(row)
+    say_cut(scorer.cut, scorer.n, max_length)
 
 # %% ../nbs/61_cli.ipynb #6708132a
 COMMANDS = {
