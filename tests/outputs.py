@@ -53,6 +53,7 @@ def store(path):
     for cell in code_cells(book):
         if SKIPPED.search(cell.source): continue
         cell.outputs = [stored for output in cell.outputs if (stored := kept(output)) is not None]
+    book.metadata.pop("widgets", None) # the state of progress bars, with the seconds they took
     nbformat.write(book, path)
     nbdev_clean(str(path))
 
