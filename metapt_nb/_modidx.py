@@ -74,6 +74,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                     'metapt_nb.backbone.Batch': ('backbone.html#batch', 'metapt_nb/backbone.py'),
                                     'metapt_nb.backbone.Batch.__getitem__': ('backbone.html#batch.__getitem__', 'metapt_nb/backbone.py'),
                                     'metapt_nb.backbone.Batch.__len__': ('backbone.html#batch.__len__', 'metapt_nb/backbone.py'),
+                                    'metapt_nb.backbone.Batch.n_labels': ('backbone.html#batch.n_labels', 'metapt_nb/backbone.py'),
                                     'metapt_nb.backbone.Batch.own_sets': ('backbone.html#batch.own_sets', 'metapt_nb/backbone.py'),
                                     'metapt_nb.backbone.Batch.plain': ('backbone.html#batch.plain', 'metapt_nb/backbone.py'),
                                     'metapt_nb.backbone.Batch.word_ids': ('backbone.html#batch.word_ids', 'metapt_nb/backbone.py'),

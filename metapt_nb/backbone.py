@@ -74,7 +74,7 @@ def embedded_weights() -> dict:
     with atomic(path) as tmp: save_file(state, tmp)
     return load_file(path)
 
-# %% ../nbs/23_backbone.ipynb #176e382c
+# %% ../nbs/23_backbone.ipynb #dc367c5f
 class Marks(NamedTuple):
     "The tokens around a text."
     mask: str     # what stands in the hole; "" where the text ends there
@@ -109,7 +109,7 @@ def _masked_marks(tokenizer):
 
 MASK = "<extra_id_0>" # of the T5 family
 
-# %% ../nbs/23_backbone.ipynb #e3a7cadd
+# %% ../nbs/23_backbone.ipynb #f124e4f6
 @dataclass(frozen=True)
 class Kind:
     "A kind of language model."
@@ -453,6 +453,10 @@ class Batch:
         pieces = torch.tensor([pieces[0] for pieces in self.sets[0].pieces])
         return send(pieces, self.ids.device)
     @property
+    def n_labels(self) -> int:
+        "The most labels an example has."
+        return max(map(len, self.sets))
+    @property
     def plain(self) -> bool:
         "Whether all examples decide between the same labels of one piece: one distribution scores them."
         return len(self.sets) == 1 and self.sets[0].plain
@@ -531,7 +535,7 @@ def _pad(rows, filler):
     for i, row in enumerate(rows): ids[i, :len(row)] = torch.tensor(row)
     return ids, torch.tensor([len(row) for row in rows], dtype=torch.long)
 
-# %% ../nbs/23_backbone.ipynb #69eea9d7
+# %% ../nbs/23_backbone.ipynb #e0b27cec
 class Written(NamedTuple):
     "An example as tokens."
     ids: list
@@ -600,7 +604,7 @@ def encode(self: Backbone,
         torch.as_tensor(known, dtype=torch.long), sets, owns, template.string,
         sum(bool(row.cut) for row in written), cut)
 
-# %% ../nbs/23_backbone.ipynb #df08367b
+# %% ../nbs/23_backbone.ipynb #5a779945
 @patch
 def encode_rows(self: Backbone,
     dataset: Dataset,     # labelled or not

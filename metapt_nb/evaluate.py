@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pandas as pd
 from tqdm.auto import tqdm
 
-from .backbone import WORDS, Backbone, Batch
+from .backbone import Backbone, Batch
 from .data import Dataset, FewShot, few_shot, overlap
 from .files import InputError, atomic, digest, require, save_csv
 from .jobs import run_jobs
@@ -71,13 +71,9 @@ def encode_split(
     seed: int, # of the samples
     config: GridConfig = GridConfig(),
 ) -> EncodedSplit:
-    "Draw a few-shot split and encode it with the default label words."
-    n_classes = len(dataset.classes)
-    require(n_classes in WORDS, f"{dataset.name}: {n_classes} classes have no default label words")
+    "Draw a few-shot split and encode it in its format's template; class names are the label words."
     rows = few_shot(dataset, config.n_train, config.n_dev, seed, config.n_test)
-    def encode(ids):
-        texts = [dataset.texts[i] for i in ids]
-        return backbone.encode(texts, dataset.labels[ids], WORDS[n_classes], max_length=config.max_length)
+    def encode(ids): return backbone.encode_rows(dataset, ids, max_length=config.max_length)
     return EncodedSplit(rows, encode(rows.train), encode(rows.dev), encode(rows.test))
 
 # %% ../nbs/51_evaluate.ipynb #ca9fe7c4
@@ -107,7 +103,7 @@ def result_row(
         **{f"{name}_before": value for name, value in before.items()},
         dev_accuracy=float(curve.max()), n_test=len(split.test),
         truncated=split.test.truncated, split=split.rows.hash,
-        recalls=numbers(recalls(truth, said, len(split.test.words))), dev_curve=numbers(curve))
+        recalls=numbers(recalls(truth, said, split.test.n_labels)), dev_curve=numbers(curve))
 
 # %% ../nbs/51_evaluate.ipynb #7cc944f5
 def _tune_cells(backbone, cells, splits, config):
