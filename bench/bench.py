@@ -15,6 +15,7 @@ from metapt_nb.backbone import Backbone, Batch, pick_dtype
 from metapt_nb.data import few_shot, load_dataset
 from metapt_nb.files import atomic
 from metapt_nb.maml import meta_gradient, predict_memory
+from metapt_nb.labels import LabelSet
 from metapt_nb.t5 import build_t5, keep_freed_memory
 from metapt_nb.tune import TuneConfig, tune_prompt, tune_prompts
 
@@ -35,15 +36,16 @@ class SoftPrompt(torch.nn.Module):
     def forward(self, batch):
         backbone, = self.backbone
         model, L = backbone.model, len(self.P)
-        mask = torch.arange(L + batch.ids.shape[1], device=batch.ids.device) < (batch.lengths + L)[:, None]
+        device = batch.ids.device
+        mask = torch.arange(L + batch.ids.shape[1], device=device) < (batch.lengths.to(device) + L)[:, None]
         prompts = self.P.expand(len(batch), *self.P.shape).to(model.dtype)
         inputs = torch.cat([prompts, model.shared(batch.ids)], 1)
         H = model.encoder(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
         start = [[model.config.decoder_start_token_id, backbone.mask_id]]*len(batch)
         out = model.decoder(
-            input_ids=torch.tensor(start, device=batch.ids.device), encoder_hidden_states=H,
+            input_ids=torch.tensor(start, device=device), encoder_hidden_states=H,
             encoder_attention_mask=mask, use_cache=False).last_hidden_state[:, 1]
-        return F.cross_entropy(model.lm_head(out.float()), batch.word_ids[batch.labels])
+        return F.cross_entropy(model.lm_head(out.float()), batch.word_ids[batch.labels.to(device)])
 
 
 def loss_at(net, prompt, batch):
@@ -312,9 +314,11 @@ def random_batch(n, T, vocabulary, generator, device):
     ids = torch.randint(3, min(1000, vocabulary), (n, T), generator=generator)
     lengths = torch.randint(T//2, T + 1, (n,), generator=generator)
     labels = torch.randint(0, 2, (n,), generator=generator)
-    words = torch.tensor([4, 5], device=device)
+    words = LabelSet(("bad", "good"), ((4,), (5,)))
+    none = torch.zeros(n, dtype=torch.long)
     return Batch(
-        ids.to(device), lengths.to(device), labels.to(device), words, ("bad", "good"), "{text} {mask}", 0)
+        ids.to(device), lengths, holes=none, labels=labels, sets=(words,), owns=none, template="{text} {mask}",
+        truncated=0, cut={})
 
 
 def base_point(backbone, batches, L, n, repeats):
