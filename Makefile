@@ -12,10 +12,11 @@ export TOKENIZERS_PARALLELISM ?= false
 demo: setup ## install, then run the main job: text to table, figures, prompt and report in runs/demo
 	metapt demo --out runs/demo
 
-test: setup ## install, then export freshness, notebooks as tests, pytest
+test: setup ## install, then export freshness, notebooks as tests, pytest; two at a time, what is timed alone
 	pytest -q tests/test_export.py
-	nbdev_test --n_workers 1 --timing
-	pytest -q tests --ignore tests/test_export.py --ignore tests/test_browser.py
+	OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --timing
+	OMP_NUM_THREADS=1 pytest -q -n 2 tests --ignore tests/test_export.py --ignore tests/test_browser.py --ignore tests/test_views.py
+	pytest -q tests/test_views.py
 
 test-browser: setup ## the interactive notebooks in a real chromium, every control by keyboard; screenshots in runs/screenshots
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
