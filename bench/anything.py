@@ -1,0 +1,73 @@
+"""Tasks of every kind, tuned from a few samples; finished cells are kept, a killed run goes on.
+
+python bench/anything.py FOLDER           all of them; FOLDER holds the published sets, one folder each
+python bench/anything.py FOLDER rte obqa  some of them
+python bench/anything.py . t5 smollm2     those of packages alone, which need no folder
+"""
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from metapt_nb.backbone import Backbone
+from metapt_nb.data import load_dataset
+from metapt_nb.evaluate import CellGroup, GridCell, GridConfig, run_groups
+from metapt_nb.formats import unify
+from metapt_nb.readers import read_rows, to_dataset
+from metapt_nb.t5 import keep_freed_memory
+from metapt_nb.tune import TuneConfig
+
+OUT = Path(__file__).parents[1]/"nbs"/"results"/"anything"
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Study:
+    "Data sets on a backbone, at one size."
+    sets: object              # function (folder) -> data sets
+    config: GridConfig
+    backbone: str = "embedded"
+
+
+def published(name, path):
+    "A set in its published format."
+    return lambda folder: [to_dataset(read_rows(folder/path), name)]
+
+
+def questions(folder):
+    "Multiple choice, the options in the hole and as letters."
+    plain = to_dataset(read_rows(folder/"arc_obqa"/"openbookqa"), "openbookqa")
+    return [plain, unify(plain)]
+
+
+def of_packages(folder):
+    "What comes with a package: movie sentences of two classes, product reviews of five."
+    return [load_dataset(name) for name in ("rotten_tomatoes", "amazon")]
+
+
+def size(n_train, n_dev, n_test=300, epochs=30):
+    return GridConfig(n_train, n_dev, n_test, max_length=64, tune=TuneConfig(epochs=epochs))
+
+
+STUDIES = dict(
+    phrasebank=Study(published("phrasebank", "financial_phrasebank"), size(48, 48)),
+    rte=Study(published("rte", "nli/rte"), size(32, 32)),
+    obqa=Study(questions, size(32, 32)),
+    banking77=Study(published("banking77", "banking77"), size(5*77, 2*77)),
+    t5=Study(of_packages, size(16, 16, 200)),
+    smollm2=Study(of_packages, size(16, 16, 200), "smollm2"))
+
+
+def run(study, folder):
+    "Its rows, one per data set and seed."
+    backbone = Backbone.load(study.backbone)
+    groups = []
+    for dataset in study.sets(Path(folder)):
+        cells = [GridCell("PT", backbone.init_prompt(seed=seed), seed) for seed in SEEDS]
+        groups += [CellGroup(dataset, [cell], study.config) for cell in cells]
+    return run_groups(groups, backbone, OUT/study.backbone)
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    folder, *names = sys.argv[1:]
+    for name in names or STUDIES: print(run(STUDIES[name], folder).round(3).to_string())
