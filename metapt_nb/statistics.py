@@ -125,15 +125,25 @@ def _comparison(results, metric, reference, methods):
     table.loc[reference, [f"− {reference}", "p"]] = ""
     return table
 
+def _mean_of_means(results, metric):
+    "The mean over data sets of each method's means; NaN where no row has the metric."
+    column = results.get(metric, pd.Series(np.nan, results.index))
+    means = column.groupby([results.method, results.dataset], sort=False).mean()
+    return means.unstack(sort=False).mean(axis=1)
+
 def summary(
     results: pd.DataFrame,
     metric: str = "accuracy",
     reference: str = "PPT",
+    beside=(),      # further columns of `results`, as means of means: "calibration_error", "brier", …
 ) -> pd.DataFrame:
     "Rows are methods: 'mean ± sd' in percent per data set, the mean of means, the paired comparison with `reference`."
     table = mean_sd(results, metric)
     means = results.groupby(["method", "dataset"], sort=False)[metric].mean().unstack(sort=False)*100
     table["mean"] = means.mean(axis=1).map("{:.1f}".format)
+    for name in beside:
+        values = _mean_of_means(results, name)
+        table[name.replace("_", " ")] = values.map("{:.3f}".format).where(values.notna(), "n/a")
     if reference in means.index: table = table.join(_comparison(results, metric, reference, means.index))
     return table.rename_axis(None, axis=1)
 
