@@ -57,17 +57,18 @@ STUDIES = dict(
     smollm2=Study(of_packages, size(16, 16, 200), "smollm2"))
 
 
-def run(study, folder):
-    "Its rows, one per data set and seed."
+def run(name, folder):
+    "The rows of a study, one per data set and seed."
+    study = STUDIES[name]
     backbone = Backbone.load(study.backbone)
     groups = []
     for dataset in study.sets(Path(folder)):
         cells = [GridCell("PT", backbone.init_prompt(seed=seed), seed) for seed in SEEDS]
         groups += [CellGroup(dataset, [cell], study.config) for cell in cells]
-    return run_groups(groups, backbone, OUT/study.backbone)
+    return run_groups(groups, backbone, OUT/name)
 
 
 if __name__ == "__main__":
     keep_freed_memory()
     folder, *names = sys.argv[1:]
-    for name in names or STUDIES: print(run(STUDIES[name], folder).round(3).to_string())
+    for name in names or STUDIES: print(run(name, folder).round(3).to_string())
