@@ -181,7 +181,9 @@ def _audit(source, copies, parts, parted):
     "What was read, dropped and kept; of a set in published parts also what is in each."
     read, kept = len(parts), len(copies.keep)
     audit = dict(source=source, read=read, empty=copies.empty, repeats=read - copies.empty - kept, kept=kept)
-    if parted: audit |= dict(leaked=copies.leaked, **{part: int((parts[copies.keep] == c).sum()) for c, part in enumerate(PARTS)})
+    if parted:
+        each = {part: int((parts[copies.keep] == c).sum()) for c, part in enumerate(PARTS)}
+        audit |= dict(leaked=copies.leaked, **each)
     return audit
 
 def make_dataset(
