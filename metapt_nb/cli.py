@@ -4,29 +4,35 @@
 
 # %% auto #0
 __all__ = ['WORD_TYPES', 'COMMANDS', 'Later', 'now', 'Word', 'is_group', 'describe', 'spoken', 'add_options', 'call', 'Machine',
-           'Model', 'say_cut', 'encode', 'Labelled', 'fetch', 'demo', 'sweep', 'paper', 'Learning', 'meta_train',
-           'tune', 'Scorer', 'read_texts', 'predict', 'command_parser', 'main']
+           'Model', 'word_lines', 'Cuts', 'unchanged', 'Labelled', 'Encoded', 'fetch', 'demo', 'sweep', 'paper',
+           'Learning', 'meta_train', 'Shots', 'Parts', 'Outcome', 'Start', 'tune', 'Scorer', 'read_texts',
+           'require_plain', 'Table', 'read_table', 'predict', 'command_parser', 'main']
 
 # %% ../nbs/61_cli.ipynb #10d7bd4a
 import argparse, json, os, sys
+from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from importlib import import_module
 from inspect import Parameter, signature
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
+import numpy as np, torch
 from fastcore.docments import docments
 
-from . import files
-from .backbone import WORDS, Backbone
-from .data import Dataset, few_shot, load_dataset
-from .files import InputError, require
+from . import __version__, files
+from .backbone import Backbone, Batch
+from .data import READERS, Dataset, FewShot, check_options, few_shot, _column, _columns, _options, _read_file
+from .files import InputError, atomic, digest, require
+from .formats import Template, check_template, default_template
 from .jobs import LostProcess
-from .maml import LEARNERS, ORDERS, MetaConfig, split_tasks
-from .predict import Lines, predict_file, predict_stream, read_lines
+from .predict import Lines, answer, no_answer, predict_file, predict_stream, read_lines, _stamp
+from .prompts import load_prompt, reading_of, require_own, save_prompt
 from .ranks import ranks
+from .settings import changed
 from .t5 import keep_freed_memory
 
 # %% ../nbs/61_cli.ipynb #68e3b62b
@@ -132,7 +138,7 @@ class Model:
     def __init__(self,
         machine: Machine,
         *,
-        backbone: str = "embedded", # 'embedded', a Hub id or a folder of the T5 family
+        backbone: str = "embedded", # 'embedded', 'smollm2', a Hub id or a folder: T5, causal or masked
     ): self.machine, self.name = machine, backbone
 
     def load(self) -> Backbone:
@@ -144,69 +150,169 @@ class Model:
         from metapt_nb.demo import DemoConfig
         return replace(DemoConfig(), backbone=self.name, device=self.machine.device, dtype=self.machine.dtype)
 
-# %% ../nbs/61_cli.ipynb #d351f5ed
-def say_cut(
-    cut: int,        # texts that were longer
-    n: int,          # of so many
-    max_length: int, # tokens of text kept
+# %% ../nbs/61_cli.ipynb #5053107a
+def word_lines(
+    names, # of the C classes
+    words, # C label words; none where each row has its own options
+) -> str:
+    "Which word stands for which class: one line, or a table from six classes on."
+    if not words: return "label words: each row's own options"
+    if len(words) < 6 and list(words) == list(names): return f"label words: the classes' names, {', '.join(words)}"
+    if len(words) < 6: return "label words: " + ", ".join(f"{word} for {name}" for name, word in zip(names, words))
+    width = max(map(len, ("class", *names)))
+    return "\n".join(f"{name:<{width}}  {word}" for name, word in (("class", "label word"), *zip(names, words)))
+
+class Cuts:
+    "How many texts were cut, and in which fields."
+    def __init__(self):
+        self.n, self.cut, self.fields = 0, 0, Counter()
+
+    def add(self,
+        batch: Batch,
+    ):
+        "Count a batch."
+        self.n += len(batch)
+        self.cut += batch.truncated
+        self.fields.update(batch.cut)
+
+    def say(self,
+        max_length: int, # tokens of text kept
+    ):
+        "Say so on stderr, where some were."
+        if not self.cut: return
+        fields = ", ".join(f"{name} in {times}" for name, times in self.fields.items())
+        each = f": {fields}" if len(self.fields) > 1 else ""
+        said = f"{self.cut} of {self.n} texts were longer than {max_length} tokens and were cut (--max-length){each}"
+        print(said, file=sys.stderr)
+
+# %% ../nbs/61_cli.ipynb #c27d24c1
+def _stamps(path):
+    "What tells a file, or each file of a folder, from a changed one; nothing for an embedded name."
+    path = Path(path)
+    if path.is_dir(): return {file: _stamp(file.stat()) for file in sorted(path.rglob("*")) if file.is_file()}
+    return {path: _stamp(path.stat())} if path.exists() else {}
+
+@contextmanager
+def unchanged(
+    path, # a file, a folder, or an embedded name
 ):
-    "Say on stderr that texts were cut, where some were."
-    if not cut: return
-    print(f"{cut} of {n} texts were longer than {max_length} tokens and were cut (--max-length)", file=sys.stderr)
+    "`InputError` where a file is changed while the block reads it."
+    before = _stamps(path)
+    try: yield
+    finally:
+        now = _stamps(path)
+        other = [file for file in before if now.get(file) != before[file]]
+        if other:
+            raise InputError(
+                f"{other[0]}: changed while it was read: wait until nothing writes to it, then run the same again")
 
-def encode(
-    backbone: Backbone,
-    max_length: int,    # tokens of text kept
-    *args, **kwargs,    # of `Backbone.encode`
-):                      # `backbone.Batch`
-    "A batch; says on stderr how many texts were cut."
-    batch = backbone.encode(*args, max_length=max_length, **kwargs)
-    say_cut(batch.truncated, len(batch), max_length)
-    return batch
-
+# %% ../nbs/61_cli.ipynb #5deadced
 class Labelled:
     "Labelled texts, and the prompt that is made for them."
     def __init__(self,
-        data: Word("DATA"),      # an embedded data set's name, or a CSV, TSV, JSON lines or Parquet file
+        data: Word("DATA"),      # an embedded set, a CSV, TSV, JSON lines or Parquet table, or a published format's file or folder
         *,
-        text: str = "text",      # column of texts
+        text: str = "text",      # column of texts, or columns of fields, comma separated: premise,hypothesis
         label: str = "label",    # column of labels
-        words: str = None,       # label words, comma separated, in the order of the classes (the paper's for 2, 3 and 5 classes)
+        options: str = None,     # columns of each row's own options, comma separated: a,b,c
+        words: str = None,       # label words, comma separated, in the order of the classes; their names without it
+        template: str = None,    # text with {mask} and {fields}; that of the data's format without it
+        per_piece: bool = False, # score a label by the mean over its pieces, not by their sum
         n_tokens: int = 20,      # rows of the soft prompt
-        seed: int = 0,           # of samples and initial prompt
+        seed: int = 0,           # of samples and initial prompt; of a published few-shot draw, its own
         max_length: int = 64,    # tokens of text kept
     ):
-        self.data, self.text, self.label, self.words = data, text, label, words
+        self.data, self.columns = data, dict(text=text, label=label, options=options)
+        self.words, self.template, self.per_piece = words, template, per_piece
         self.n_tokens, self.seed, self.max_length = n_tokens, seed, max_length
 
     def load(self) -> Dataset:
-        "The data set; `InputError` where it has no labels, or other classes than there are words."
-        dataset = load_dataset(self.data, self.text, self.label)
+        "The data set; `InputError` where it has no labels, or others than there are words and holes for."
+        from metapt_nb.readers import open_dataset
+        with unchanged(self.data): dataset = open_dataset(self.data, **self.columns, seed=self.seed)
         require(dataset.labels is not None, f"{self.data}: has no labels: name a labelled set or pass --label")
         self.label_words(dataset)
+        if self.template is not None: self.check_template(dataset)
         return dataset
 
     def label_words(self, dataset: Dataset) -> tuple:
-        "One word per class, given or the default; `InputError` where they do not fit the classes."
-        classes = dataset.classes
-        words = tuple(word.strip() for word in self.words.split(",")) if self.words else WORDS.get(len(classes))
+        "One word per class, given or its name; none where each row has its own options."
+        if self.words is None: return dataset.classes
+        require(dataset.options is None, f"--words: {dataset.name} has options in each row: leave --words out")
+        words = tuple(word.strip() for word in self.words.split(","))
         require(
-            words is not None,
-            f"{dataset.name}: {len(classes)} classes have no default label words: "
-            f"pass --words with {len(classes)} words, comma separated")
-        require(
-            len(words) == len(classes),
-            f"--words: {len(words)} given, but {dataset.name} has {len(classes)} classes "
-            f"({', '.join(classes)}): pass one word per class, in this order")
+            len(words) == len(dataset.classes),
+            f"--words: {len(words)} given, but {dataset.name} has {len(dataset.classes)} classes "
+            f"({', '.join(dataset.classes)}): pass one word per class, in this order")
         return words
 
-    def encode(self, backbone: Backbone, dataset: Dataset):
-        "All rows as one batch."
-        return encode(backbone, self.max_length, dataset.texts, dataset.labels, self.label_words(dataset))
+    def check_template(self, dataset: Dataset):
+        "`InputError` for a template that is none, or that does not fit the fields."
+        names, template = list(dataset.field_values()), Template(self.template)
+        # a single text may be called by its column
+        if names == ["text"] and template.fields == (self.columns["text"],): return
+        try: check_template(template, names)
+        except InputError as e: raise InputError(f"{e} (--template, --text)") from e
 
     def init_prompt(self, backbone: Backbone) -> torch.Tensor:
         "[L, d] vocabulary rows."
         return backbone.init_prompt(self.n_tokens, seed=self.seed)
+
+# %% ../nbs/61_cli.ipynb #37e06853
+class Encoded:
+    "A data set on a backbone."
+    def __init__(self,
+        asked: Labelled,
+        dataset: Dataset,
+        backbone: Backbone,
+    ):
+        self.asked, self.dataset, self.backbone = asked, dataset, backbone
+        self.own_options = dataset.options is not None
+        self.words = asked.label_words(dataset)
+        self.template = asked.template or default_template(
+            dataset.field_values(), self.own_options, not backbone.lm.behind)
+        if asked.words is None and not self.own_options: self._check_names()
+
+    def _check_names(self):
+        "`InputError` where the names of the classes cannot be label words."
+        try: self.backbone.label_set(self.words, self.template)
+        except InputError as e:
+            raise InputError(f"{self.dataset.name}: {e}; --words gives other words than the classes' names") from e
+
+    def batch(self, rows=None) -> Batch:
+        "Some rows, or all; says on stderr what was cut."
+        length, cuts = self.asked.max_length, Cuts()
+        how = dict(max_length=length, per_piece=self.asked.per_piece)
+        batch = self.backbone.encode_rows(self.dataset, rows, self.words or None, self.template, **how)
+        cuts.add(batch)
+        cuts.say(length)
+        return batch
+
+    def say_words(self):
+        "Say which word stands for which class."
+        print(word_lines(self.dataset.classes, self.words))
+
+    @property
+    def reading(self) -> dict:
+        "What the card says of how the prompt reads."
+        known = dict(
+            words=list(self.words), classes=list(self.dataset.classes), max_length=self.asked.max_length,
+            per_piece=self.asked.per_piece)
+        if self.own_options and self.asked.columns["options"]: known["option_columns"] = self.asked.columns["options"]
+        return known
+
+    def made(self,
+        start: torch.Tensor, # [L, d]
+        **settings,          # whatever else decides the prompt
+    ) -> dict:
+        "Entries of the card that tell this run from another."
+        asked, dataset = self.asked, self.dataset
+        how = dict(
+            template=self.template, words=list(self.words), max_length=asked.max_length, per_piece=asked.per_piece,
+            dtype=str(self.backbone.dtype).removeprefix("torch."), **settings)
+        return dict(
+            data={dataset.name: dataset.hash}, seed=asked.seed, settings=how,
+            start=digest(start.double().cpu().numpy().tobytes()), backbone_hash=self.backbone.hash)
 
 # %% ../nbs/61_cli.ipynb #ad801916
 def fetch(
@@ -269,25 +375,32 @@ class Learning:
     "How an initial prompt is learned from tasks."
     def __init__(self,
         *,
-        samples: int = MetaConfig.samples,   # budget: labelled samples seen
-        lr: float = MetaConfig.lr,           # β, in units of the embedding scale
-        inner_lr: float = MetaConfig.inner_lr, # α, in units of the embedding scale
-        order: Word(choices=ORDERS) = MetaConfig.order, # what the prompt follows; 'second' is the exact meta-gradient
-        inner_steps: int = MetaConfig.inner_steps, # steps of adaptation looked ahead
-        task_chunk: int = MetaConfig.task_chunk, # tasks computed together, to bound memory; all by default
-        tasks_per_step: int = MetaConfig.tasks_per_step, # tasks drawn per outer step, 0 for all
+        samples: int = Later("maml.MetaConfig.samples"),   # budget: labelled samples seen
+        lr: float = Later("maml.MetaConfig.lr"),           # β, in units of the embedding scale
+        inner_lr: float = Later("maml.MetaConfig.inner_lr"), # α, in units of the embedding scale
+        order: Word(choices=Later("maml.ORDERS")) = Later("maml.MetaConfig.order"), # what the prompt follows; 'second' is exact
+        inner_steps: int = Later("maml.MetaConfig.inner_steps"), # steps of adaptation looked ahead
+        task_chunk: int = Later("maml.MetaConfig.task_chunk"), # tasks computed together, to bound memory; all by default
+        tasks_per_step: int = Later("maml.MetaConfig.tasks_per_step"), # tasks drawn per outer step, 0 for all
         ppt: bool = False,                   # pooled pre-training (PPT) instead of Prompt-MAML
     ):
-        self.method = "PPT" if ppt else "MetaPT"
-        self.shared = dict(samples=samples, lr=lr, validate_every=max(1, samples//8))
-        self.tasks_per_step = tasks_per_step
-        self.meta = dict(inner_lr=inner_lr, order=order, inner_steps=inner_steps, task_chunk=task_chunk)
+        self.method, self.tasks_per_step = "PPT" if ppt else "MetaPT", now(tasks_per_step)
+        self.shared = dict(samples=now(samples), lr=now(lr), validate_every=max(1, now(samples)//8))
+        meta = dict(inner_lr=inner_lr, order=order, inner_steps=inner_steps, task_chunk=task_chunk)
+        self.meta = {name: now(value) for name, value in meta.items()}
+
+    @property
+    def settings(self) -> dict:
+        "What decides the prompt, for its card."
+        if self.method == "PPT": return dict(learner=self.method, **self.shared)
+        return dict(learner=self.method, tasks_per_step=self.tasks_per_step, **self.shared, **self.meta)
 
     def config(self,
         k: int,    # tasks there are
         seed: int,
     ):             # `PretrainConfig` or `MetaConfig`
         "The settings of the learner."
+        from metapt_nb.maml import LEARNERS
         kind = LEARNERS[self.method].config
         if self.method == "PPT": return kind(seed=seed, **self.shared)
         return kind(seed=seed, tasks_per_step=min(self.tasks_per_step, k) or None, **self.shared, **self.meta)
@@ -302,150 +415,337 @@ def _make_tasks(dataset, method, k, seed):
     for note in tasks.notes: print(note)
     return tasks
 
+def _learn(encoded, learning, start, batch, parts, checkpoint):
+    "What a learner makes of the parts of tasks."
+    from metapt_nb.maml import LEARNERS
+    config = learning.config(len(parts), encoded.asked.seed)
+    return LEARNERS[learning.method].train(encoded.backbone, start, batch, parts, config, checkpoint)
+
 def meta_train(
     data: Labelled,
     model: Model,
     learning: Learning,
     *,
     out: str = "meta.safetensors", # prompt file
+    overwrite: bool = False,       # replace the prompt file of another run
     method: Word(choices=Later("cluster.METHODS")) = "kmeans", # how tasks are made
     k: int = 10,                   # tasks
-    held_out: float = None,        # share of each task kept for validation; by default about a hundred rows in all, between 3 and 20 %
+    held_out: float = None,        # share of each task kept for validation; without it about 100 rows in all, 3 to 20 %
 ):
     "Cluster DATA into tasks and meta-learn an initial prompt."
-    from metapt_nb.prompts import save_prompt
-    first, dataset, backbone = ranks().rank == 0, data.load(), model.load()
-    batch = data.encode(backbone, dataset)
-    tasks = _make_tasks(dataset, method, k, data.seed)
-    parts, config = split_tasks(tasks, held_out, data.seed), learning.config(tasks.k, data.seed)
+    from metapt_nb.maml import split_tasks
+    encoded = Encoded(data, data.load(), model.load())
+    start = data.init_prompt(encoded.backbone)
+    made = encoded.made(start, tasks=[method, k, held_out], **learning.settings)
+    require_own(out, overwrite, **made)
+    if not ranks().rank: encoded.say_words()
+    batch, tasks = encoded.batch(), _make_tasks(encoded.dataset, method, k, data.seed)
     checkpoint = Path(out).with_suffix(".checkpoint.pt")
-    train = LEARNERS[learning.method].train
-    run = train(backbone, data.init_prompt(backbone), batch, parts, config, checkpoint)
-    if not first: return
+    run = _learn(encoded, learning, start, batch, split_tasks(tasks, held_out, data.seed), checkpoint)
+    if ranks().rank: return
     save_prompt(
-        out, run.prompt, backbone, batch, method=learning.method, classes=list(dataset.classes),
-        data={dataset.name: dataset.hash}, k=tasks.k, budget=run.seen, steps=run.steps, seed=data.seed)
+        out, run.prompt, encoded.backbone, batch, method=learning.method, k=tasks.k, budget=run.seen, steps=run.steps,
+        **encoded.reading, **made)
     checkpoint.unlink()
     print(run.validation.round(3).to_string(index=False))
     print(f"{run.steps} updates, {run.seen} samples seen, {run.seconds:.0f} s; prompt: {out}")
 
-# %% ../nbs/61_cli.ipynb #27b82a31
-def _start(init, data, backbone):
-    "The prompt to tune, and where it comes from."
-    from metapt_nb.prompts import load_prompt
-    if init: return load_prompt(init, backbone)[0], init
-    return data.init_prompt(backbone), "vocabulary rows"
+# %% ../nbs/61_cli.ipynb #c0ad29a4
+class Shots:
+    "Which rows train, which say when to stop and how sure to be, and which test."
+    def __init__(self,
+        *,
+        n_train: int = Later("evaluate.GridConfig.n_train"), # training samples; a published draw has its own
+        n_dev: int = Later("evaluate.GridConfig.n_dev"),     # samples for early stopping and the temperature; likewise
+        n_test: int = 500,                                   # cap on the test rows
+    ):
+        self.n_train, self.n_dev, self.n_test = now(n_train), now(n_dev), n_test
 
-def _parts(batch, split):
-    "The rows of a batch that train, that say when to stop, and that test."
-    return [batch[torch.as_tensor(rows)] for rows in (split.train, split.dev, split.test)]
+    @property
+    def settings(self) -> dict:
+        "What decides the rows, for the card."
+        return dict(n_train=self.n_train, n_dev=self.n_dev, n_test=self.n_test)
+
+    def split(self, data: Labelled, dataset: Dataset) -> FewShot:
+        "Drawn by its seed, or as it was published."
+        from metapt_nb.readers import holds_draws, own_split
+        if holds_draws(data.data): return own_split(dataset, data.seed, self.n_test)
+        return few_shot(dataset, self.n_train, self.n_dev, data.seed, self.n_test)
+
+class Parts(NamedTuple):
+    "Encoded rows."
+    train: Batch
+    dev: Batch
+    test: Batch
+
+def _parts(encoded, split):
+    "The rows of a split, encoded together so that what was cut is said once."
+    batch, ends = encoded.batch(np.concatenate([split.train, split.dev, split.test])), [0]
+    for rows in (split.train, split.dev, split.test): ends.append(ends[-1] + len(rows))
+    return Parts(*(batch[i:j] for i, j in zip(ends, ends[1:])))
+
+# %% ../nbs/61_cli.ipynb #5bb34f1a
+class Outcome:
+    "How a tuned prompt does on test rows."
+    def __init__(self,
+        backbone: Backbone,
+        start: torch.Tensor,  # [L, d] before
+        tuned: torch.Tensor,  # [L, d] after
+        parts: Parts,
+    ):
+        from metapt_nb.calibrate import fit_temperature
+        with torch.no_grad(): self.temperature = fit_temperature(backbone.log_probs(tuned, parts.dev), parts.dev.labels)
+        test = parts.test
+        self.labels, self.choices = test.labels.numpy(), np.array([len(own) for own in test.own_sets])
+        self.before, self.after = (backbone.probs(prompt, test).float().cpu() for prompt in (start, tuned))
+        self.believed = backbone.probs(tuned, test, self.temperature).float().cpu()
+
+    @property
+    def majority(self) -> float:
+        "Accuracy of the commonest class, or of the commonest place of the right option."
+        return float(np.bincount(self.labels).max()/len(self.labels))
+
+    @property
+    def chance(self) -> float:
+        "Accuracy of guessing."
+        return float((1/self.choices).mean())
+
+    @cached_property
+    def scores(self) -> tuple:
+        "`statistics.scores` before and after."
+        from metapt_nb.statistics import scores
+        return tuple(scores(self.labels, found.argmax(-1).numpy()) for found in (self.before, self.after))
+
+    @property
+    def accuracy(self) -> float: return self.scores[1]["accuracy"]
+
+    def lines(self) -> str:
+        "Scores, then probabilities, on a line each."
+        from metapt_nb.statistics import probability_scores
+        before, after = self.scores
+        cold, warm = (probability_scores(found, self.labels) for found in (self.after, self.believed))
+        return (
+            f"test rows {len(self.labels)}: accuracy {before['accuracy']:.3f} -> {after['accuracy']:.3f} "
+            f"(majority class {self.majority:.3f}, chance {self.chance:.3f}), "
+            f"macro-F1 {before['macro_f1']:.3f} -> {after['macro_f1']:.3f}\n"
+            f"temperature {self.temperature:.2f}: "
+            f"calibration error {cold['calibration_error']:.3f} -> {warm['calibration_error']:.3f}, "
+            f"Brier score {cold['brier']:.3f} -> {warm['brier']:.3f}")
+
+    def warning(self) -> str: # empty where there is nothing to warn of
+        "Says that tuning came to nothing, and what to try."
+        best, name = max((self.majority, "the majority class"), (self.chance, "chance"))
+        if self.accuracy > best: return ""
+        return (
+            f"warning: accuracy {self.accuracy:.3f} of the tuned prompt is not above {name} ({best:.3f}) "
+            "on the test rows: try more samples (--n-train), other label words (--words) or another start (--init)")
+
+# %% ../nbs/61_cli.ipynb #27b82a31
+class Start(NamedTuple):
+    "The prompt to tune, and where it comes from."
+    prompt: torch.Tensor # [L, d]
+    origin: str
+
+def _start(init, data, backbone):
+    if init: return Start(load_prompt(init, backbone)[0], init)
+    return Start(data.init_prompt(backbone), "vocabulary rows")
 
 def tune(
     data: Labelled,
     model: Model,
+    shots: Shots,
     *,
     init: Word("PROMPT") = None,      # prompt file to start from; vocabulary rows without it
     out: str = "prompt.safetensors",  # prompt file
-    n_train: int = Later("evaluate.GridConfig.n_train"), # training samples
-    n_dev: int = Later("evaluate.GridConfig.n_dev"),     # samples for early stopping
-    n_test: int = 500,                # cap on the test rows
+    overwrite: bool = False,          # replace the prompt file of another run
     lr: float = Later("tune.TuneConfig.lr"),             # in units of the embedding scale
     epochs: int = Later("tune.TuneConfig.epochs"),       # at most
 ):
     "Tune a prompt on a few samples of DATA, score it on the rest, save it."
-    from metapt_nb.evaluate import test_scores
-    from metapt_nb.prompts import save_prompt
     from metapt_nb.tune import TuneConfig, tune_prompt
-    dataset, backbone = data.load(), model.load()
-    P, origin = _start(init, data, backbone)
-    split = few_shot(dataset, n_train, n_dev, data.seed, n_test)
-    batch = data.encode(backbone, dataset)
-    train, dev, test = _parts(batch, split)
-    tuned = tune_prompt(backbone, P, train, dev, TuneConfig(lr=lr, epochs=epochs, seed=data.seed))
-    after, before = test_scores(backbone, tuned.prompt, test), test_scores(backbone, P, test)
+    encoded = Encoded(data, data.load(), model.load())
+    start, config = _start(init, data, encoded.backbone), TuneConfig(lr=lr, epochs=epochs, seed=data.seed)
+    made = encoded.made(start.prompt, **shots.settings, tune=changed(replace(config, seed=0)))
+    require_own(out, overwrite, **made)
+    split = shots.split(data, encoded.dataset)
+    encoded.say_words()
+    parts = _parts(encoded, split)
+    tuned = tune_prompt(encoded.backbone, start.prompt, parts.train, parts.dev, config)
+    outcome = Outcome(encoded.backbone, start.prompt, tuned.prompt, parts)
     save_prompt(
-        out, tuned.prompt, backbone, batch, method="PT", init=origin, classes=list(dataset.classes),
-        data={dataset.name: dataset.hash}, split=split.hash, budget=len(split.train), steps=tuned.steps,
-        seed=data.seed, accuracy=after["accuracy"])
-    print(
-        f"test rows {len(test)}: accuracy {before['accuracy']:.3f} -> {after['accuracy']:.3f}, "
-        f"macro-F1 {before['macro_f1']:.3f} -> {after['macro_f1']:.3f}; "
-        f"{tuned.steps} updates, {tuned.seconds:.0f} s; prompt: {out}")
+        out, tuned.prompt, encoded.backbone, parts.train, method="PT", init=start.origin, split=split.hash,
+        budget=len(split.train), steps=tuned.steps, accuracy=outcome.accuracy, temperature=outcome.temperature,
+        **encoded.reading, **made)
+    print(outcome.lines())
+    print(f"{tuned.steps} updates, {tuned.seconds:.0f} s; prompt: {out}")
+    if outcome.warning(): print(outcome.warning(), file=sys.stderr)
 
 # %% ../nbs/61_cli.ipynb #410d3347
 class Scorer:
     "A saved prompt as a function from texts to probabilities; counts the texts that were cut."
     def __init__(self,
         machine: Machine,
-        prompt,          # a saved prompt
-        backbone: str,   # None for the prompt's own
-        max_length: int, # tokens of text kept
+        prompt,                 # a saved prompt
+        backbone: str = None,   # in place of the prompt's own
+        max_length: int = None, # tokens of text kept, in place of the prompt's own
     ):
-        from metapt_nb.prompts import load_prompt
-        self.machine, self.file, self.max_length = machine, prompt, max_length
+        self.machine, self.file = machine, prompt
         _, self.card = load_prompt(prompt)
-        self.name = backbone or self.card["backbone"]
-        self.backbone, self.n, self.cut = None, 0, 0
-
-    @property
-    def names(self):
-        "Of the classes."
-        return self.card.get("classes") or self.card["words"]
+        self.name, self.own = backbone or self.card["backbone"], reading_of(self.card)
+        self.reading = replace(self.own, max_length=max_length) if max_length else self.own
+        self.backbone, self.cuts = None, Cuts()
 
     @property
     def key(self):
         "What decides the probabilities beside the texts."
-        return files.digest(files.sha256_file(self.file), self.max_length, self.machine.dtype)
+        return digest(files.sha256_file(self.file), self.reading.max_length, self.machine.dtype)
+
+    def say(self):
+        "Say on stderr which word stands for which class, and where a length is not the prompt's own."
+        print(word_lines(self.reading.names, self.reading.words), file=sys.stderr)
+        length, own = self.reading.max_length, self.own.max_length
+        if length != own: print(f"--max-length {length}: the prompt was tuned with {own}", file=sys.stderr)
 
     def load(self):
         "The backbone, and the prompt that must have been made for it."
-        from metapt_nb.prompts import load_prompt
         self.backbone = Model(self.machine, backbone=self.name).load()
         self.prompt, _ = load_prompt(self.file, self.backbone)
 
-    def __call__(self, texts):
+    def __call__(self,
+        texts,        # B strings, or field name -> B strings
+        options=None, # B tuples of strings
+    ):
         if not self.backbone: self.load()
-        words, template = self.card["words"], self.card["template"]
-        batch = self.backbone.encode(texts, words=words, template=template, max_length=self.max_length)
-        self.n += len(batch)
-        self.cut += batch.truncated
-        return self.backbone.probs(self.prompt, batch)
+        batch = self.reading.encode(self.backbone, texts, options)
+        self.cuts.add(batch)
+        return self.backbone.probs(self.prompt, batch, self.reading.temperature)
+
+# %% ../nbs/61_cli.ipynb #94284d3d
+def _watched(path):
+    "The lines of a text file that nobody writes to."
+    with unchanged(path): yield from read_lines(path)
 
 def read_texts(
     texts,     # of the command line
     file=None, # a text file, one text per line
 ):             # an iterator of texts
     "The texts, one after the other; `InputError` where there is none."
-    require(not (texts and file), "texts and --file: give one of them")
-    lines = iter(texts or (read_lines(file) if file else Lines(sys.stdin.buffer, "standard input")))
+    lines = iter(texts or (_watched(file) if file else Lines(sys.stdin.buffer, "standard input")))
     first = next(lines, None)
     some = first is not None and (not texts or any(text.strip() for text in texts))
     require(some, "no text to classify: pass texts as arguments, with --file or on standard input")
     return chain([first], lines)
 
+def require_plain(
+    scorer: Scorer,
+):
+    "`InputError` for a prompt that needs more than a text."
+    reading = scorer.reading
+    if len(reading.fields) == 1 and not reading.own_options: return
+    options = ", and options of each row" if reading.own_options else ""
+    raise InputError(
+        f"{scorer.file}: reads {', '.join(reading.fields)}{options}: "
+        f"pass --file with a table ({', '.join(READERS)}) that has columns of these names")
+
+# %% ../nbs/61_cli.ipynb #d5211757
+class Table(NamedTuple):
+    "n rows to classify."
+    fields: dict  # field name -> n strings
+    options: list # n tuples of strings; None where the prompt has label words
+
+    def rows(self,
+        scorer,                # function: (field name -> B strings, B tuples or None) -> [B, C] probabilities
+        reading,               # `prompts.Reading`
+        as_json: bool = False,
+        chunk: int = 2048,     # rows scored together
+    ): # an iterator of rows
+        "A row of output for each, in order; one with an empty field has an empty label."
+        table = list(zip(*self.fields.values()))
+        for first in range(0, len(table), chunk):
+            asked = [i for i in range(first, min(first + chunk, len(table))) if all(map(str.strip, table[i]))]
+            found = dict(zip(asked, self._score(scorer, asked)))
+            for i in range(first, min(first + chunk, len(table))):
+                own = self.options[i] if self.options else None
+                text = " ".join(table[i])
+                if i not in found: yield no_answer(text, as_json)
+                else: yield answer(text, found[i], own or reading.names, own or reading.words, as_json)
+
+    def _score(self, scorer, ids):
+        "Probabilities of some rows; of options that a row does not have nothing is left."
+        if not ids: return []
+        columns = {name: [values[i] for i in ids] for name, values in self.fields.items()}
+        options = [self.options[i] for i in ids] if self.options else None
+        found = scorer(columns, options).float().cpu().numpy()
+        return [row[:len(own)] for row, own in zip(found, options)] if options else found
+
+def _cells(column): return ["" if value is None or value != value else str(value) for value in column]
+
+def read_table(
+    path,         # CSV, TSV, JSON lines or Parquet
+    reading,      # `prompts.Reading`
+    text=None,    # columns of its fields, comma separated; named like them by default
+    options=None, # columns of the options, comma separated; as it was tuned by default
+) -> Table:
+    "The rows of a table as a prompt reads them; `InputError` names a missing column, or a row of bad options."
+    path, names = Path(path), reading.fields
+    with unchanged(path): table = _read_file(path, typed=False)
+    if text: columns = _columns(path, table, text, "--text")
+    else: columns = {name: _column(path, table, name, "--text") for name in names}
+    require(
+        len(columns) == len(names),
+        f"--text: {len(columns)} columns, but the prompt reads {', '.join(names)}: name one for each")
+    fields = {name: _cells(column) for name, column in zip(names, columns.values())}
+    if not reading.own_options: return Table(fields, None)
+    listed = _options(path, table, options or reading.option_columns or "options")
+    return Table(fields, check_options(path, listed))
+
 # %% ../nbs/61_cli.ipynb #a90cf1dd
+def _write_rows(rows, out, overwrite):
+    "Rows of a table to a file, whole."
+    if Path(out).exists() and not overwrite:
+        raise InputError(f"{out}: exists: pass --overwrite to replace it, or write to another file")
+    lines = list(rows)
+    with atomic(out) as tmp: tmp.write_text("".join(f"{line}\n" for line in lines))
+    print(f"{len(lines)} rows, {len(lines)} of them new: {out}")
+
+def _predict_table(scorer, table, out, overwrite, as_json):
+    "A row per row of a table."
+    rows = table.rows(scorer, scorer.reading, as_json)
+    if out: return _write_rows(rows, out, overwrite)
+    for row in rows: print(row)
+
+def _predict_texts(scorer, texts, file, out, overwrite, as_json):
+    "A row per text."
+    require_plain(scorer)
+    told = scorer, scorer.reading.names, scorer.reading.words
+    if out:
+        done = predict_file(file, out, *told, as_json=as_json, overwrite=overwrite, key=scorer.key)
+        print(f"{done.rows} rows, {done.new} of them new: {done.out}")
+    else:
+        for row in predict_stream(read_texts(texts, file), *told, as_json=as_json): print(row)
+
 def predict(
     *texts: Word("TEXT"),     # texts; standard input without any
     machine: Machine,
     prompt: Word("FILE"),     # a saved prompt
-    backbone: str = None,     # 'embedded', a Hub id or a folder of the T5 family; the prompt's own without it
-    file: str = None,         # a text file, one text per line
+    backbone: str = None,     # in place of the prompt's own, which it must equal
+    file: str = None,         # a text file, one text per line; or a CSV, TSV, JSON lines or Parquet table
+    text: str = None,         # columns of a table for the prompt's fields, comma separated; named like them without it
+    options: str = None,      # columns of a table for each row's options, comma separated; as tuned without it
     out: Word("FILE") = None, # file for the rows of --file, where a stopped run goes on; standard output without it
     overwrite: bool = False,  # replace the file of --out, or what another run left of it
     json: bool = False,       # JSON lines with all probabilities
-    max_length: int = 128,    # tokens of text kept
+    max_length: int = None,   # tokens of text kept; as tuned without it
 ):
     "Which class each text is, and with what probability: one row per text, in order."
     require(file or not out, "--out: needs --file; without it, redirect standard output with >")
+    require(not (texts and file), "texts and --file: give one of them")
     scorer = Scorer(machine, prompt, backbone, max_length)
-    told = scorer, scorer.names, scorer.card["words"]
-    if out:
-        require(not texts, "texts and --file: give one of them")
-        done = predict_file(file, out, *told, as_json=json, overwrite=overwrite, key=scorer.key)
-        print(f"{done.rows} rows, {done.new} of them new: {done.out}")
-    else:
-        for row in predict_stream(read_texts(texts, file), *told, as_json=json): print(row)
-    say_cut(scorer.cut, scorer.n, max_length)
+    scorer.say()
+    tabular = file and Path(file).suffix.lower() in READERS
+    if tabular: _predict_table(scorer, read_table(file, scorer.reading, text, options), out, overwrite, json)
+    else: _predict_texts(scorer, texts, file, out, overwrite, json)
+    scorer.cuts.say(scorer.reading.max_length)
 
 # %% ../nbs/61_cli.ipynb #6708132a
 COMMANDS = {
@@ -457,6 +757,7 @@ def command_parser(
 ):
     "The parser of the `metapt` command."
     top = argparse.ArgumentParser("metapt", description="Meta-learned prompt tuning (MetaPT, arXiv 2205.12471).")
+    top.add_argument("--version", action="version", version=f"metapt {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for name, function in COMMANDS.items():
         parser = commands.add_parser(name, help=function.__doc__, description=function.__doc__)

