@@ -58,6 +58,7 @@ def stored_runs(
 METRICS = dict( # column -> its name for people
     accuracy="accuracy", macro_f1="macro-F1",
     accuracy_before="accuracy before tuning", macro_f1_before="macro-F1 before tuning",
+    calibration_error="expected calibration error", brier="Brier score", temperature="temperature",
     seconds="seconds of tuning", steps="updates")
 
 def metrics(run: Run) -> list:
@@ -163,7 +164,8 @@ def browse_look(
     chosen = runs[run]
     known = metrics(chosen)
     require(metric in known, f"metric '{metric}': this run has {', '.join(known)}")
-    rows = pick(chosen, method, dataset)
+    rows = pick(chosen, method, dataset).dropna(subset=[metric]) # older rows lack newer metrics
+    require(len(rows), f"metric '{metric}': no row of method '{method}' on data set '{dataset}' has it: choose others")
     picture = plot_spread(rows, metric, f"{run}: {METRICS[metric]}, mean ± sd over seeds")
     text = _made_by(chosen) + _means_table(rows, metric) + _every_row(rows, metric, chosen.command)
     return Shown((picture,), text)

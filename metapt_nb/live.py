@@ -83,7 +83,7 @@ def _encoded(backbone, dataset, n):
     "Rows of a data set, and the same encoded."
     data = texts_of(dataset, n)
     require(data.labels is not None, f"{dataset}: has no labels: meta-training needs them")
-    return data, backbone.encode(data.texts, data.labels, max_length=64)
+    return data, backbone.encode_rows(data, max_length=64)
 
 def make_plan(
     backbone: Backbone,

@@ -161,6 +161,7 @@ const done = arguments[0];
   done(await jupyterapp.commands.execute('notebook:run-all-cells'))
 })()
 """
+WORDS = "return [...document.querySelectorAll('img.mp-picture')].map(image => image.alt)"
 PICTURES = """
 return [...document.querySelectorAll('img.mp-picture')]
   .filter(image => image.complete && image.naturalWidth > 0).map(image => image.src);
@@ -237,6 +238,10 @@ class Page:
         "A short hash of each picture on the page."
         return [hashlib.sha256(source.encode()).hexdigest()[:12] for source in self.js(PICTURES)]
 
+    def words(self):
+        "What each picture shows, in words."
+        return self.js(WORDS)
+
     def find(self, name):
         "The element of a control that takes the keyboard."
         inside = [f".mp-{name} {element}" for element in FOCUSABLE]
@@ -282,12 +287,12 @@ class Page:
         self.until(lambda: self.enabled(name), f"button '{name}' to be ready")
         self.key(name, Keys.ENTER)
 
-    def write(self, name, text):
-        "Replace the text of a control, then leave it."
+    def write(self, name, text, typed=None):
+        "Replace the text of a control, then leave it; a long text is pasted unless it is to be typed."
         self.key(name)
         actions = ActionChains(self.browser)
         actions.key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL).perform()
-        typed = len(text) < 300 and "\n" not in text # longer ones are pasted
+        if typed is None: typed = len(text) < 300 and "\n" not in text
         if typed: ActionChains(self.browser).send_keys(text or Keys.DELETE).perform()
         else: self.js(PASTE, self.find(name), text)
         ActionChains(self.browser).send_keys(Keys.TAB).perform()

@@ -1,5 +1,6 @@
 """Each interactive notebook as a user sees it: JupyterLab in a real chromium, every control moved by keyboard."""
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -87,7 +88,7 @@ def test_explore(lab):
         page.move("k", RIGHT)
         page.move("chosen", RIGHT)
         page.move("k", *[LEFT]*3)
-        looks(page, "explore", ["dataset", "n", "method", "k", "how", "seed", "chosen"])
+        looks(page, "explore", ["dataset", "n", "method", "k", "how", "seed", "chosen", "table", "fields", "label"])
         page.move("method", DOWN)
         assert "LDA" in page.summary()
         page.move("seed", UP)
@@ -98,6 +99,27 @@ def test_explore(lab):
         before = page.pictures()
         page.key("how", DOWN) # the summary stays as it is
         page.until(lambda: page.pictures() != before, "the UMAP map", 120)
+        page.check()
+
+
+TOPICS = "a delivery that came too late or not at all", "money back", "a word of thanks to the whole team"
+
+
+def test_explore_own_file(lab, project):
+    "A file with three classes of long names; a column that is not there is said, and named."
+    lines = [f"note {i} about {TOPICS[i % 3].split()[-1]},{TOPICS[i % 3]}" for i in range(60)]
+    (project/"notes.csv").write_text("\n".join(["text,topic", *lines]))
+    with opened(lab, "nbs/walkthrough/explore.ipynb", 2) as page:
+        before = page.pictures()
+        page.write("table", str(project/"notes.csv"))
+        page.until(lambda: "the columns are text, topic" in page.message(), "the message")
+        assert page.pictures() == before
+        page.write("label", "topic")
+        page.until(lambda: "60 texts of notes" in page.summary() and page.pictures() != before, "the file's clusters")
+        assert "money back" in page.summary() and page.message() == ""
+        page.settle()
+        page.move("k", *[LEFT]*6)
+        page.screenshot("explore-own-file")
         page.check()
 
 
@@ -152,10 +174,11 @@ def test_live(lab, project):
 PLAY_KEYS = dict(a=[DOWN], b=[UP], epochs=[LEFT]*6, rate=[LEFT], seed=[UP])
 BAD_INPUT = [ # control, what is typed, what the page says
     ("samples", "", "empty"), ("samples", "a | x\na | y", "only one class"),
-    ("samples", "a | x\nb | y\n"*5000, "10,000 lines"), ("words", "good, good", "share their first piece"),
-    ("text", "", "type a sentence")]
+    ("samples", "a | x\nb | y\n"*5000, "10,000 rows"), ("words", "good, good", "are the same pieces"),
+    ("template", "{text}", "has no {mask}"), ("table", "none.csv", "no such file"), ("text", "", "type a sentence")]
 PLAY_CONTROLS = (
-    "samples", "words", "a", "b", "epochs", "rate", "seed", "text", "tune", "save-a", "save-b", "load", "file")
+    "samples", "table", "fields", "label", "options", "words", "template", "max_length", "a", "b", "epochs", "rate",
+    "seed", "text", "tune", "save-a", "save-b", "load", "file")
 
 
 def test_playground(lab, project):
@@ -180,6 +203,7 @@ def test_playground(lab, project):
         page.press("tune")
         page.until(lambda: ", tuned) says" in page.summary() and page.enabled("tune"), "the tuning", 120)
         assert page.pictures()[0] != before[0]
+        assert page.summary().count("(calibrated, temperature") == 2
         page.check()
         before = page.pictures()
         page.write("text", "The waiter smiled and the cake was lovely.")
@@ -192,6 +216,69 @@ def test_playground(lab, project):
         looks(page, "playground", PLAY_CONTROLS)
         page.press("load")
         page.until(lambda: "Loaded" in page.message() and "file mine" in page.summary(), "the loaded prompt")
+        page.check()
+
+
+THREE = """late | Where is my parcel?
+late | It should have come on Monday.
+late | Still no sign of the box.
+refund | I want my money back.
+refund | Please cancel it and pay me back.
+refund | Return the sum I paid.
+happy | Lovely, thank you!
+happy | I will surely order again.
+happy | The best shop in town."""
+PHRASES = "shipping delay, refund request, thanks for the service"
+
+
+def three_probabilities(page, letter):
+    "Class -> probability, read from the words of the second picture."
+    sides = dict(re.findall(r"([AB]) \(.+?, calibrated, temperature [\d.]+\) ([^;]+)", page.words()[1]))
+    return {name: float(p) for name, p in re.findall(r"(\w+) (\d\.\d\d)", sides[letter])}
+
+
+def test_playground_own_words(lab):
+    "Three classes and their phrases, typed; tuned; three probabilities that follow what is typed."
+    with opened(lab, "nbs/walkthrough/playground.ipynb", 2) as page:
+        page.write("words", PHRASES)
+        page.until(lambda: "label words: 3 for 2 classes" in page.message(), "the message")
+        page.write("samples", THREE, typed=True)
+        page.until(lambda: "happy → thanks for the service" in page.summary() and not page.message(), "the classes")
+        assert re.search(r"late → shipping delay \(\S+( \S+)+\)", page.summary()), page.summary() # all pieces
+        page.key("epochs", *[LEFT]*3)
+        page.settle()
+        page.press("tune")
+        page.until(lambda: ", tuned) says" in page.summary() and page.enabled("tune"), "the tuning", 120)
+        page.write("text", "My parcel has not come yet.")
+        page.until(lambda: "has not come yet" in page.words()[1], "the new text")
+        first = three_probabilities(page, "A")
+        assert list(first) == ["late", "refund", "happy"] and sum(first.values()) == pytest.approx(1, abs=.02)
+        page.write("text", "Thank you, what a lovely shop.")
+        page.until(lambda: "a lovely shop" in page.words()[1], "the next text")
+        assert three_probabilities(page, "A") != first and page.message() == ""
+        page.screenshot("playground-own-words")
+        page.check()
+
+
+PAIRS = """premise,hypothesis,label
+A man plays a guitar.,A man makes music.,follows
+A dog runs on the beach.,The dog sleeps.,does not follow
+Two women eat lunch.,Somebody eats.,follows
+The shop is closed.,The shop is open.,does not follow"""
+
+
+def test_playground_pairs(lab):
+    "A pasted table of sentence pairs: an input per field, the class names as label words."
+    with opened(lab, "nbs/walkthrough/playground.ipynb", 2) as page:
+        page.write("words", "")
+        page.write("fields", "premise,hypothesis")
+        page.write("samples", PAIRS)
+        page.until(lambda: "{premise} ? {mask} , {hypothesis}" in page.summary() and not page.message(), "the pairs")
+        assert "does not follow → does not follow (" in page.summary()
+        before = page.pictures()
+        page.write("text-1", "A cat runs.")
+        page.until(lambda: page.pictures()[1] != before[1], "new probabilities")
+        assert "| A cat runs." in page.words()[1] and page.unnamed() == []
         page.check()
 
 
