@@ -653,8 +653,7 @@ def states(self: Backbone,
 def _added_up(self: Backbone, prompt, batch, trees, twice=False):
     "Scores [B, C] of the labels of each example's tree, in nats."
     logits = self.lm.head(self.states(prompt, batch, trees, twice))
-    per_piece = any(own.per_piece for own in batch.sets)
-    reads = Reads(*(send(part, logits.device) for part in gather_reads(trees, per_piece)))
+    reads = Reads(*(send(part, logits.device) for part in gather_reads(trees)))
     log_p = logits[reads.rows, reads.pieces] - logits.logsumexp(-1)[reads.rows]
     return add_up(log_p, reads)
 
