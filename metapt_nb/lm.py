@@ -58,6 +58,8 @@ class LM:
     def head(self, states) -> torch.Tensor: # [Σ N, V]
         "Scores of all tokens."
         raise NotImplementedError
+    def check_head(self):
+        "`InputError` where `head` does not say what the model says."
 
 # %% ../nbs/21_lm.ipynb #60409315
 class EncoderDecoder(LM):
@@ -161,6 +163,15 @@ class Hosted(LM):
         scores = head(states)
         return cap*torch.tanh(scores/cap) if cap else scores
 
+    @torch.no_grad()
+    def check_head(self):
+        ids = torch.arange(3, device=self.device)[None]
+        theirs = self.model(input_ids=ids).logits[0].float()
+        ours = self.head(self.model.base_model(input_ids=ids)[0])[0]
+        require(
+            (ours - theirs).abs().max() < .05*theirs.abs().max(), # a bfloat16 model rounds its scores
+            f"{type(self.model).__name__}: makes its scores in a way of its own: choose another family")
+
     def body(self, twice, x, sees, **more):
         "The last hidden states [b·T, d] of rows x [b, T, d] that see what `sees` [b, 1, …, T] says."
         from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -175,7 +186,7 @@ class Hosted(LM):
         tokens = self.model.get_input_embeddings()(ids)
         return torch.cat([prompt.to(tokens.dtype), tokens], 1)
 
-# %% ../nbs/21_lm.ipynb #cd5088b8
+# %% ../nbs/21_lm.ipynb #45a7ce64
 def padded_runs(
     lengths,   # of B sequences, on the host
     most: int, # padded rows in a run
