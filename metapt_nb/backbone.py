@@ -253,9 +253,11 @@ def find_kind(
     from transformers.models.auto import modeling_auto as auto
     family, made_as = config.get("model_type"), (config.get("architectures") or [""])[0]
     if family in ("t5", "mt5"): return "t5"
+    alone = not config.get("is_encoder_decoder") # a BART is in both lists below
+    masked = alone and family in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    causal = alone and family in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     # a BERT can be told to be causal: what the checkpoint was saved as decides
-    masked, causal = family in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES, family in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    if masked and not made_as.endswith(("ForCausalLM", "LMHeadModel")): return "masked"
+    if masked and not made_as.endswith(("ForCausalLM", "BertLMHeadModel")): return "masked"
     if causal: return "causal"
     raise InputError(
         f"{path}: model_type '{family}' is of no known kind: choose a model of the T5 family, "
@@ -289,19 +291,24 @@ def _read_t5(path, config, dtype):
     config.setdefault("scale_decoder_outputs", bool(config["tie_word_embeddings"]))
     return build_t5({**config, "dropout_rate": 0.}, state, dtype)
 
+def _read_other(path, reader, dtype):
+    import transformers
+    how = dict(dtype=dtype, attn_implementation="sdpa", output_loading_info=True)
+    try: model, told = getattr(transformers, reader).from_pretrained(path, **how)
+    except (OSError, ValueError) as e:
+        raise InputError(f"{path}: {str(e).splitlines()[0]}: give a folder saved by save_pretrained") from e
+    lost = sorted(told["missing_keys"]) # the library would draw them at random
+    require(not lost, f"{path}: its weights lack {', '.join(lost[:2])}: save the model with its output layer")
+    return model.requires_grad_(False).eval()
+
 def _folder(name, dtype):
     "Model, tokenizer and kind of a folder or a Hub id."
-    import transformers
     path = _find_folder(name)
     config = _read_config(path)
     kind = find_kind(path, config)
     tokenizer = _read_tokenizer(path)
     if kind == "t5": return _read_t5(path, config, dtype), tokenizer, kind
-    reader = getattr(transformers, KINDS[kind].reader)
-    try: model = reader.from_pretrained(path, dtype=dtype, attn_implementation="sdpa")
-    except (OSError, ValueError) as e:
-        raise InputError(f"{path}: {str(e).splitlines()[0]}: give a folder saved by save_pretrained") from e
-    return model.requires_grad_(False).eval(), tokenizer, kind
+    return _read_other(path, KINDS[kind].reader, dtype), tokenizer, kind
 
 # %% ../nbs/23_backbone.ipynb #b3a3ce50
 def _fast_tokenizer(tokenizer, **more):
@@ -339,7 +346,9 @@ def load(cls: Backbone,
     tiny = re.fullmatch(rf"tiny(?:-({'|'.join(KINDS)}))?(?:-(\d+))?", str(name))
     if tiny: return cls.tiny(int(tiny[2] or 0), torch.float32, device, tiny[1] or "t5")
     model, tokenizer, kind = OWN[name](dtype) if name in OWN else _folder(name, dtype)
-    return cls(model.to(device), tokenizer, str(name), kind)
+    made = cls(model.to(device), tokenizer, str(name), kind)
+    made.lm.check_head()
+    return made
 
 # %% ../nbs/23_backbone.ipynb #7569004d
 TINY_WORDS = "terrible bad maybe good great yes no the a it was is and film food phone not very really".split()
@@ -410,13 +419,17 @@ def label_set(self: Backbone,
     pieces = [self._label_pieces(word, space) for word in words]
     require_distinct(words, pieces)
     if not self.lm.spans: pieces = ended(pieces, self.marks.end)
+    require(
+        not any(None in label for label in pieces),
+        f"words: one of {', '.join(words)} begins another, and this tokenizer has no token that ends a text: "
+        "choose words that begin differently")
     return LabelSet(tuple(words), tuple(pieces), self.lm.spans, per_piece)
 
 @patch
 def word_ids(self: Backbone,
     words, # label words, one per class
 ) -> torch.Tensor: # [C]
-    "The first token of each label word."
+    "The first piece of each label word."
     return torch.tensor([pieces[0] for pieces in self.label_set(words).pieces], device=self.device)
 
 # %% ../nbs/23_backbone.ipynb #1909c7a4
@@ -455,7 +468,7 @@ class Batch:
     @property
     def n_labels(self) -> int:
         "The most labels an example has."
-        return max(map(len, self.sets))
+        return max(map(len, self.sets), default=0)
     @property
     def plain(self) -> bool:
         "Whether all examples decide between the same labels of one piece: one distribution scores them."
@@ -482,7 +495,8 @@ def concat(
         sets=tuple(sets), owns=owns)
 
 # %% ../nbs/23_backbone.ipynb #fdb1fab1
-def _check_labels(labels, counts):
+def _check_labels(labels, sets, owns):
+    counts = np.array([len(own) for own in sets])[owns.numpy()]
     wrong = np.flatnonzero((labels < 0) | (labels >= counts))
     if len(wrong):
         row = wrong[0]
@@ -494,6 +508,15 @@ def _check_texts(name, texts):
     for i, text in enumerate(texts):
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"{name}: row {i} is empty: remove it or fill it")
+
+def _check_columns(columns, labels, options):
+    first, *others = columns
+    n = len(columns[first])
+    for name in others:
+        require(len(columns[name]) == n, f"{name}: {len(columns[name])} texts, {first}: {n}: give one of each per row")
+    for name, given in dict(labels=labels, options=options).items():
+        if given is not None: require(len(given) == n, f"{name}: {len(given)} for {n} texts: give one each")
+    for name, column in columns.items(): _check_texts("texts" if len(columns) == 1 else name, column)
 
 def _by_field(texts, template):
     "Field -> texts, as the template wants them."
@@ -518,7 +541,7 @@ def frame(self: Backbone, template: Template) -> Frame:
     at = next(i for i, part in enumerate(literals) if MASK_HOLE in part)
     if not self.lm.behind:
         require(
-            at == len(fields),
+            template.mask_last,
             f"template '{template.string}': a causal model does not read {{{fields[-1]}}} behind the hole: "
             "put {mask} last")
         literals[at] = literals[at].partition(MASK_HOLE)[0]
@@ -564,14 +587,35 @@ def _write_all(self: Backbone, columns, template, max_length, first):
     return [_write(frame, dict(zip(tokens, row)), max_length, first) for row in rows]
 
 @patch
+def _row_set(self: Backbone, row, own, template, per_piece):
+    "The label set of a row's options; `InputError` names the row."
+    try: return self.label_set(own, template, per_piece)
+    except InputError as e: raise InputError(f"options: row {row}: {e}") from e
+
+@patch
 def _own_sets(self: Backbone, options, words, template, per_piece, n):
     "The different label sets, and which one each of n examples has."
     if options is None: return (self.label_set(words, template, per_piece),), torch.zeros(n, dtype=torch.long)
     sets, known, owns = {}, {}, []
-    for own in map(tuple, options):
-        if own not in known: known[own] = self.label_set(own, template, per_piece)
+    for row, own in enumerate(map(tuple, options)):
+        if own not in known: known[own] = self._row_set(row, own, template, per_piece)
         owns.append(sets.setdefault(known[own], len(sets)))
     return tuple(sets), torch.tensor(owns, dtype=torch.long)
+
+@patch
+def _as_batch(self: Backbone, written, labels, sets, owns, template):
+    "Written examples as a batch on this device."
+    ids, lengths = _pad([row.ids for row in written], self.tokenizer.pad_token_id or 0)
+    most = int(ids.max()) if len(written) else 0
+    require(
+        most < len(self.embedding),
+        f"tokenizer: gives token {most}, but the model has {len(self.embedding)}: "
+        "give the tokenizer that belongs to the model")
+    holes = torch.tensor([row.hole for row in written], dtype=torch.long)
+    cut = {name: sum(name in row.cut for row in written) for name in template.fields}
+    return Batch(
+        ids.to(self.device), lengths, holes, torch.as_tensor(labels, dtype=torch.long), sets, owns,
+        template.string, sum(bool(row.cut) for row in written), cut)
 
 # %% ../nbs/23_backbone.ipynb #47077304
 @patch
@@ -588,21 +632,14 @@ def encode(self: Backbone,
     "Texts in the template, labels as indices of the label words; `InputError` names the first wrong row."
     template = Template(str(template))
     columns = _by_field(texts, template)
-    n = len(next(iter(columns.values())))
+    _check_columns(columns, labels, options)
+    n = len(columns[template.fields[0]])
     known = np.full(n, -1) if labels is None else np.asarray(labels)
-    require(len(known) == n, f"labels: {len(known)} for {n} texts: give one each")
-    require(options is None or len(options) == n, f"options: {len(options or ())} for {n} texts: give a tuple each")
     if words is None and options is None: words = default_words(known)
-    for name, column in columns.items(): _check_texts("texts" if len(columns) == 1 else name, column)
     sets, owns = self._own_sets(options, words, template.string, per_piece, n)
-    if labels is not None: _check_labels(known, np.array([len(own) for own in sets])[owns.numpy()])
+    if labels is not None: _check_labels(known, sets, owns)
     written = self._write_all(columns, template, max_length, first)
-    ids, lengths = _pad([row.ids for row in written], self.tokenizer.pad_token_id or 0)
-    cut = {name: sum(name in row.cut for row in written) for name in columns}
-    return Batch(
-        ids.to(self.device), lengths, torch.tensor([row.hole for row in written], dtype=torch.long),
-        torch.as_tensor(known, dtype=torch.long), sets, owns, template.string,
-        sum(bool(row.cut) for row in written), cut)
+    return self._as_batch(written, known, sets, owns, template)
 
 # %% ../nbs/23_backbone.ipynb #5a779945
 @patch
@@ -629,7 +666,9 @@ def _check_prompt(self: Backbone, prompt, batch):
             f"prompt: shape {tuple(prompt.shape)}, this backbone wants [L, {self.d}] or [B, L, {self.d}]: "
             "use a prompt made for it")
     if self.lm.room is None or not len(batch): return
-    wide = prompt.shape[-2] + int(batch.lengths.max()) + max(len(p) for own in batch.sets for p in own.pieces)
+    # the first piece of a label is read at the hole, or behind the text: it takes no row
+    longest = max(len(label) for own in batch.sets for label in own.pieces) - 1
+    wide = prompt.shape[-2] + int(batch.lengths.max()) + longest
     require(
         wide <= self.lm.room,
         f"text: prompt, text and label take up to {wide} rows, this backbone has {self.lm.room}: "
@@ -653,8 +692,7 @@ def states(self: Backbone,
 def _added_up(self: Backbone, prompt, batch, trees, twice=False):
     "Scores [B, C] of the labels of each example's tree, in nats."
     logits = self.lm.head(self.states(prompt, batch, trees, twice))
-    per_piece = any(own.per_piece for own in batch.sets)
-    reads = Reads(*(send(part, logits.device) for part in gather_reads(trees, per_piece)))
+    reads = Reads(*(send(part, logits.device) for part in gather_reads(trees)))
     log_p = logits[reads.rows, reads.pieces] - logits.logsumexp(-1)[reads.rows]
     return add_up(log_p, reads)
 
@@ -677,7 +715,8 @@ def log_probs(self: Backbone,
     twice: bool = False,  # whether the result will be differentiated twice
 ) -> torch.Tensor:        # [B, C] nats; −∞ where an example has fewer labels
     "log p(⟨X⟩ = z_c | [P; H(x)]) for each example and label (§3.2), normalised over the vocabulary at each piece."
-    if len(batch) and not batch.plain: return self._in_parts(prompt, batch, twice)
+    if len(batch) == 0: return prompt.new_zeros(0, batch.n_labels, dtype=self.prompt_dtype)
+    if not batch.plain: return self._in_parts(prompt, batch, twice)
     trees = [batch.sets[0].tree]*len(batch)
     logits = self.lm.head(self.states(prompt, batch, trees, twice))
     return logits[:, batch.word_ids] - logits.logsumexp(-1, keepdim=True)
@@ -705,7 +744,7 @@ def probs(self: Backbone,
     temperature: float = 1., # scores are divided by it
 ) -> torch.Tensor:        # [B, C]
     "Class probabilities: the labels' scores, normalised over an example's labels alone."
-    if self.kind != "t5" or not batch.plain: return (self.log_probs(prompt, batch)/temperature).softmax(-1)
+    if self.kind != "t5" or len(batch) == 0 or not batch.plain: return (self.log_probs(prompt, batch)/temperature).softmax(-1)
     W = self.model.lm_head.weight[batch.word_ids] # nothing of the rest of the vocabulary is needed
     state = self.states(prompt, batch, [batch.sets[0].tree]*len(batch))
     return (state @ W.T/temperature).softmax(-1)

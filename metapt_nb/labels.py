@@ -36,9 +36,10 @@ class Branches(NamedTuple):
 @dataclass(frozen=True, eq=False) # a tree equals itself alone: examples that share one are recognised by it
 class Tree:
     "What a model is asked about one example."
-    nodes: tuple # of `Node`, each behind the one it continues
-    reads: tuple # of `Read`
-    labels: int  # C
+    nodes: tuple            # of `Node`, each behind the one it continues
+    reads: tuple            # of `Read`
+    labels: int             # C
+    per_piece: bool = False # whether a label's score is the mean over its pieces, not the sum
 
     @cached_property
     def branches(self) -> Branches:
@@ -50,9 +51,21 @@ class Tree:
         pieces = [node.beginning[-1] if node.beginning else 0 for node in self.nodes]
         return Branches(pieces, [len(node.beginning) for node in self.nodes], sees)
 
+    @cached_property
+    def table(self) -> np.ndarray: # [R, 3]
+        "The reads as an array of label, node and piece."
+        return np.array(self.reads, dtype=np.int64).reshape(-1, 3)
+
+    @cached_property
+    def shares(self) -> np.ndarray: # [R]
+        "The weight of each read in the score of its label."
+        label = self.table[:, 0]
+        return 1/np.bincount(label)[label] if self.per_piece else np.ones(len(label))
+
 def label_tree(
     labels,           # C tuples of token ids
     spans=False,      # whether the model is shown the length of a label
+    per_piece=False,  # as in `Tree`
 ) -> Tree:
     "All beginnings of some labels, each once, and where each label's pieces are read."
     places, reads = {}, []
@@ -60,7 +73,7 @@ def label_tree(
         for j, piece in enumerate(pieces):
             node = Node(tuple(pieces[:j]), len(pieces) if spans else 0)
             reads.append(Read(label, places.setdefault(node, len(places)), piece))
-    return Tree(tuple(places), tuple(reads), len(labels))
+    return Tree(tuple(places), tuple(reads), len(labels), per_piece)
 
 # %% ../nbs/15_labels.ipynb #d0db0242
 def ended(
@@ -77,19 +90,19 @@ class LabelSet:
     words: tuple            # C strings
     pieces: tuple           # C tuples of token ids
     spans: bool = False     # as in `label_tree`
-    per_piece: bool = False # whether scores are means over the pieces, not sums
+    per_piece: bool = False # likewise
 
     def __len__(self): return len(self.words)
 
     @cached_property
     def tree(self) -> Tree:
         "What is asked to score all of them."
-        return label_tree(self.pieces, self.spans)
+        return label_tree(self.pieces, self.spans, self.per_piece)
 
     @cached_property
     def paths(self) -> list:
         "What is asked to score one of them, for each."
-        return [label_tree([pieces], self.spans) for pieces in self.pieces]
+        return [label_tree([pieces], self.spans, self.per_piece) for pieces in self.pieces]
 
     @property
     def plain(self) -> bool:
@@ -116,31 +129,21 @@ class Reads(NamedTuple):
     rows: torch.Tensor    # [R] row of the node
     pieces: torch.Tensor  # [R] token read there
     slots: torch.Tensor   # [R] place b·C + c of the label it belongs to
-    shares: torch.Tensor  # [R] weight: 1, or 1/S for a mean over the pieces
+    shares: torch.Tensor  # [R] float64 weight: 1, or 1/S for a mean over the pieces
     there: torch.Tensor   # [B, C] whether an example has so many labels
 
-def _arrays(tree):
-    "The reads of one tree as an array [R, 3], and the pieces of each label [R]."
-    array = np.array(tree.reads, dtype=np.int64).reshape(-1, 3)
-    return array, np.bincount(array[:, 0], minlength=tree.labels)[array[:, 0]]
-
 def gather_reads(
-    trees,            # B `Tree`s, often the same again and again
-    per_piece=False,  # as in `LabelSet`
+    trees, # B `Tree`s, often the same again and again
 ) -> Reads:
     "The reads of many examples, their rows counted one after the other."
-    known = {id(tree): _arrays(tree) for tree in trees}
     C = max((tree.labels for tree in trees), default=0)
     first = np.cumsum([0, *(len(tree.nodes) for tree in trees)])
-    parts, sizes = [np.zeros((0, 3), dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
-    for b, tree in enumerate(trees):
-        array, size = known[id(tree)]
-        parts.append(array + np.array([b*C, first[b], 0]))
-        sizes.append(size)
-    slots, rows, pieces = torch.from_numpy(np.concatenate(parts)).unbind(1)
-    sizes = torch.from_numpy(np.concatenate(sizes))
+    tables = [tree.table + (b*C, first[b], 0) for b, tree in enumerate(trees)]
+    table = np.concatenate([np.zeros((0, 3), dtype=np.int64), *tables])
+    slots, rows, pieces = torch.from_numpy(table).unbind(1)
+    shares = torch.from_numpy(np.concatenate([np.zeros(0), *(tree.shares for tree in trees)]))
     there = torch.arange(C) < torch.tensor([tree.labels for tree in trees])[:, None]
-    return Reads(rows, pieces, slots, 1/sizes if per_piece else torch.ones(len(rows)), there)
+    return Reads(rows, pieces, slots, shares, there)
 
 # %% ../nbs/15_labels.ipynb #6e259e1d
 def add_up(

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['HEADS', 'Asked', 'LM', 'EncoderDecoder', 'Norm', 'swap_norms', 'tiny_causal', 'tiny_masked', 'Hosted', 'padded_runs',
-           'Sequence', 'sequence', 'Causal', 'Masked', 'Opened', 'opened_rows']
+           'Sequence', 'sequence', 'Causal', 'Opened', 'opened_rows', 'Masked']
 
 # %% ../nbs/21_lm.ipynb #9feb0a94
-import copy
+import copy, inspect
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -15,8 +15,8 @@ import torch, torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn
 
-from .files import InputError, require
-from .t5 import PLAIN, RMSNorm, T5, _back_in_order, build_t5, runs, send
+from .files import require
+from .t5 import PLAIN, RMSNorm, T5, back_in_order, build_t5, send
 
 # %% ../nbs/21_lm.ipynb #d52c735b
 class Asked(NamedTuple):
@@ -32,6 +32,7 @@ class LM:
     kind = None
     spans = False   # whether labels are asked for by their length
     behind = True   # whether what stands behind the hole is read
+
     def __init__(self, model):
         self.model, self.config = model, model.config
         self.trained = any(p.requires_grad for p in model.parameters())
@@ -46,8 +47,10 @@ class LM:
     def dtype(self): return self.embedding.dtype
     @property
     def room(self):
-        "The most rows of prompt and text it can read; None where there is no limit."
-        return getattr(self.config, "max_position_embeddings", None)
+        "The most rows of prompt, text and label it can read; None where there is no limit."
+        # labels side by side need a mask of their own, which does not slide
+        limits = (getattr(self.config, name, None) for name in ("max_position_embeddings", "sliding_window"))
+        return min(filter(None, limits), default=None)
 
     def states(self, asked: Asked, twice: bool) -> torch.Tensor: # [Σ N, d]
         "The last hidden state where each node is answered; `twice` where it will be differentiated twice."
@@ -55,6 +58,8 @@ class LM:
     def head(self, states) -> torch.Tensor: # [Σ N, V]
         "Scores of all tokens."
         raise NotImplementedError
+    def check_head(self):
+        "`InputError` where `head` does not say what the model says."
 
 # %% ../nbs/21_lm.ipynb #60409315
 class EncoderDecoder(LM):
@@ -140,7 +145,8 @@ class Hosted(LM):
         super().__init__(model)
         swap_norms(model)
         self.rows = rows or (4096 if self.device.type in ("cpu", "meta") else 2**16)
-        if not self.trained: self._wide_head = self._widened(self.own_head())
+        head = self.own_head()
+        if not self.trained: self._wide_head = self._widened(head)
 
     def own_head(self):
         "The module that makes scores of last hidden states."
@@ -157,21 +163,34 @@ class Hosted(LM):
         scores = head(states)
         return cap*torch.tanh(scores/cap) if cap else scores
 
-    def body(self, twice, **inputs):
-        "The last hidden states [b, T, d]."
+    @torch.no_grad()
+    def check_head(self):
+        ids = torch.arange(3, device=self.device)[None]
+        theirs = self.model(input_ids=ids).logits[0].float()
+        ours = self.head(self.model.base_model(input_ids=ids)[0])[0]
+        require(
+            (ours - theirs).abs().max() < .05*theirs.abs().max(), # a bfloat16 model rounds its scores
+            f"{type(self.model).__name__}: makes its scores in a way of its own: choose another family")
+
+    def body(self, twice, x, sees, **more):
+        "The last hidden states [b·T, d] of rows x [b, T, d] that see what `sees` [b, 1, …, T] says."
         from torch.nn.attention import SDPBackend, sdpa_kernel
+        # a mask of four dimensions is used as it is; of fewer, the library reads a number off the device
+        mask, low = None, torch.finfo(x.dtype).min
+        if sees is not None: mask = torch.zeros_like(sees, dtype=x.dtype).masked_fill(~sees, low)
         with sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
-            return self.model.base_model(**inputs)[0]
+            return self.model.base_model(inputs_embeds=x, attention_mask=mask, **more)[0].flatten(0, 1)
 
     def embed(self, prompt, ids):
         "Prompt rows and the embeddings of the tokens behind them [b, L + t, d]."
         tokens = self.model.get_input_embeddings()(ids)
         return torch.cat([prompt.to(tokens.dtype), tokens], 1)
 
+# %% ../nbs/21_lm.ipynb #45a7ce64
 def padded_runs(
-    lengths, # of B sequences, on the host
+    lengths,   # of B sequences, on the host
     most: int, # padded rows in a run
-) -> list:   # of index tensors, the shortest sequences first
+) -> list:     # of index tensors, the shortest sequences first
     "Sequences that are computed together."
     order = lengths.argsort(stable=True)
     parts, start = [], 0
@@ -184,11 +203,27 @@ def padded_runs(
 
 # %% ../nbs/21_lm.ipynb #4c7e9af7
 class Sequence(NamedTuple):
-    "b sequences of T rows: prompt, text, nodes."
-    ids: torch.Tensor       # [b, T − L] tokens, those of the nodes behind the text
-    places: torch.Tensor    # [b, T] position of each row
-    sees: torch.Tensor      # [b, 1, T, T] bool; None where everything before it is seen
-    read: torch.Tensor      # [Σ N] rows, counted over all b·T, that are read
+    "b sequences of T rows: prompt, text, nodes; n is b, or 1 where all ask at the hole alone."
+    ids: torch.Tensor    # [b, T − L] tokens, those of the nodes behind the text
+    places: torch.Tensor # [n, T] position of each row
+    sees: torch.Tensor   # [n, 1, T, T] bool
+    read: torch.Tensor   # [Σ N] rows, counted over all b·T, that are read
+
+def _with_nodes(T, ends, trees):
+    "Tokens [b, T] of the nodes that stand where the texts have ended, places [b, T], and what sees what [b, T, T]."
+    tokens, places = torch.zeros(len(trees), T, dtype=torch.long), torch.arange(T).repeat(len(trees), 1)
+    sees = torch.ones(T, T, dtype=torch.bool).tril().repeat(len(trees), 1, 1)
+    for b, (end, tree) in enumerate(zip(ends.tolist(), trees)):
+        told, behind = tree.branches, slice(end, end + len(tree.nodes) - 1)
+        tokens[b, behind] = torch.tensor(told.pieces[1:], dtype=torch.long)
+        places[b, behind] = end - 1 + torch.tensor(told.depths[1:], dtype=torch.long)
+        sees[b, behind, behind] = torch.from_numpy(told.sees[1:, 1:])
+    return tokens, places, sees
+
+def _read_rows(T, ends, sizes):
+    "The last row of each text, where the first node is answered, and those of its other nodes."
+    lasts = torch.arange(len(ends))*T + ends - 1
+    return torch.cat([last + torch.arange(size) for last, size in zip(lasts, sizes.tolist())])
 
 def sequence(
     L: int,                # prompt rows
@@ -197,99 +232,42 @@ def sequence(
     trees,                 # b trees
 ) -> Sequence:
     "Trees behind their texts."
-    device, N = ids.device, torch.tensor([len(tree.nodes) for tree in trees])
-    ends = lengths + L # where a text has ended
-    T = int((ends + N).max()) - 1
-    read = [b*T + int(end) - 1 + torch.arange(len(tree.nodes)) for b, (end, tree) in enumerate(zip(ends, trees))]
-    read = send(torch.cat(read), device)
+    sizes, ends = torch.tensor([len(tree.nodes) for tree in trees]), lengths + L
+    T = int((ends + sizes).max()) - 1
+    told = _with_nodes(T, ends, trees) if sizes.max() > 1 else _with_nodes(T, ends[:1], trees[:1])
+    text, read = torch.arange(L, T) < ends[:, None], _read_rows(T, ends, sizes)
+    text, read, tokens, places, sees = (send(part, ids.device) for part in (text, read, *told))
     ids = F.pad(ids[:, :T - L], (0, max(0, T - L - ids.shape[1])))
-    places = torch.arange(T).repeat(len(trees), 1)
-    if N.max() == 1: return Sequence(ids, send(places, device), None, read)
-    sees, pieces = torch.ones(T, T, dtype=torch.bool).tril().repeat(len(trees), 1, 1), []
-    for b, (end, tree) in enumerate(zip(ends.tolist(), trees)):
-        told = tree.branches
-        behind = slice(end, end + len(tree.nodes) - 1)
-        sees[b, behind, behind] = torch.from_numpy(told.sees[1:, 1:])
-        places[b, behind] = end - 1 + torch.tensor(told.depths[1:], dtype=torch.long)
-        pieces += told.pieces[1:]
-    return _with_pieces(L, ids, places, sees[:, None], read, pieces, N)
-
-def _with_pieces(L, ids, places, sees, read, pieces, N):
-    "The sequence with the pieces put in where the nodes stand."
-    firsts = torch.cat([torch.zeros(1, dtype=torch.long), N.cumsum(0)[:-1]])
-    behind = torch.ones(len(read), dtype=torch.bool)
-    behind[firsts] = False
-    T, device = places.shape[1], ids.device
-    slots = read[send(behind.nonzero()[:, 0], device)]
-    slots = slots//T*(T - L) + slots % T - L # among the ids
-    ids = ids.flatten().index_copy(0, slots, send(torch.tensor(pieces, dtype=ids.dtype), device)).view(ids.shape)
-    return Sequence(ids, send(places, device), send(sees, device), read)
+    return Sequence(torch.where(text, ids, tokens[:, L:]), places, sees[:, None], read)
 
 # %% ../nbs/21_lm.ipynb #b255a75a
 class Causal(Hosted):
     "A model that continues a text: Llama, Qwen, GPT-2, SmolLM."
     kind, behind = "causal", False
 
+    def __init__(self, model, rows=None):
+        takes = inspect.signature(model.base_model.forward).parameters
+        require(
+            "position_ids" in takes,
+            f"{type(model).__name__}: cannot be told where a label's pieces stand: choose Llama, Qwen or GPT-2")
+        super().__init__(model, rows)
+
     def own_head(self): return self.model.get_output_embeddings()
 
     def states(self, asked, twice):
-        L, N = asked.prompt.shape[1], torch.tensor([len(tree.nodes) for tree in asked.trees], dtype=torch.long)
+        if not asked.trees: return asked.prompt.new_zeros(0, self.d, dtype=self.dtype)
+        L, sizes = asked.prompt.shape[1], torch.tensor([len(tree.nodes) for tree in asked.trees])
         require(L > 0 or int(asked.lengths.min()) > 0, "prompt: no rows, and nothing before the hole: give a prompt")
-        parts = padded_runs(asked.lengths + N, self.rows)
-        if not parts: return asked.prompt.new_zeros(0, self.d, dtype=self.dtype)
+        parts = padded_runs(asked.lengths + L + sizes - 1, self.rows)
         out = torch.cat([self._run(part, asked, twice) for part in parts])
-        return out[send(_back_in_order(torch.cat(parts), N), out.device)]
+        return out[send(back_in_order(torch.cat(parts), sizes), out.device)]
 
     def _run(self, part, asked, twice):
         there, trees = send(part, asked.ids.device), [asked.trees[i] for i in part.tolist()]
         prompt = asked.prompt[there]
         given = sequence(prompt.shape[1], asked.ids[there], asked.lengths[part], trees)
         x = self.embed(prompt, given.ids)
-        mask = given.sees
-        if mask is not None:
-            low = torch.finfo(x.dtype).min
-            mask = torch.zeros_like(mask, dtype=x.dtype).masked_fill(~mask, low)
-        H = self.body(twice, inputs_embeds=x, attention_mask=mask, position_ids=given.places, use_cache=False)
-        return H.flatten(0, 1)[given.read]
-
-# %% ../nbs/21_lm.ipynb #a2d2f122
-HEADS = ("cls", "lm_head", "predictions") # what models call the part that makes scores
-
-class Masked(Hosted):
-    "A model that fills holes: BERT, RoBERTa."
-    kind, spans = "masked", True
-    def __init__(self, model, mask_id, rows=None):
-        self.mask_id = mask_id
-        super().__init__(model, rows)
-
-    @property
-    def room(self):
-        # RoBERTa counts positions from behind its padding id
-        offset = self.model.config.pad_token_id + 1 if "roberta" in self.config.model_type else 0
-        return super().room - offset
-
-    def own_head(self):
-        found = [getattr(self.model, name) for name in HEADS if hasattr(self.model, name)]
-        require(found, f"{type(self.model).__name__}: none of {', '.join(HEADS)} makes its scores: choose BERT or RoBERTa")
-        return found[0]
-
-    def states(self, asked, twice):
-        opened = opened_rows(asked, self.mask_id)
-        L, device = asked.prompt.shape[1], asked.ids.device
-        parts = padded_runs(opened.lengths + L, self.rows)
-        if not parts: return asked.prompt.new_zeros(0, self.d, dtype=self.dtype)
-        out = torch.cat([self._run(part, asked.prompt, opened, twice) for part in parts])
-        return out[send(torch.cat(parts).argsort(), device)]
-
-    def _run(self, part, prompt, opened, twice):
-        device, L = prompt.device, prompt.shape[1]
-        lengths = opened.lengths[part]
-        t = int(lengths.max())
-        x = self.embed(prompt[send(opened.owners[part], device)], opened.ids[send(part, device), :t])
-        real = torch.arange(L + t) < (lengths + L)[:, None]
-        H = self.body(twice, inputs_embeds=x, attention_mask=send(real.long(), device))
-        read = torch.arange(len(part))*(L + t) + L + opened.read[part]
-        return H.flatten(0, 1)[send(read, device)]
+        return self.body(twice, x, given.sees, position_ids=given.places, use_cache=False)[given.read]
 
 # %% ../nbs/21_lm.ipynb #d196b67c
 class Opened(NamedTuple):
@@ -304,22 +282,63 @@ def opened_rows(
     mask_id: int,
 ) -> Opened:
     "Every example, once per node of its tree, its hole as wide as the label and filled up to the piece asked for."
-    nodes = [(b, node) for b, tree in enumerate(asked.trees) for node in tree.nodes]
-    owners = torch.tensor([b for b, _ in nodes], dtype=torch.long)
-    spans = torch.tensor([max(1, node.span) for _, node in nodes], dtype=torch.long)
+    nodes = [node for tree in asked.trees for node in tree.nodes]
+    owners = torch.arange(len(asked.trees)).repeat_interleave(torch.tensor([len(tree.nodes) for tree in asked.trees]))
+    begun = torch.tensor([len(node.beginning) for node in nodes])
+    spans = torch.tensor([max(1, node.span) for node in nodes])
+    fills = torch.full((len(nodes), int(spans.max())), mask_id)
+    for fill, node in zip(fills, nodes): fill[:len(node.beginning)] = torch.tensor(node.beginning, dtype=torch.long)
     holes, lengths = asked.holes[owners], asked.lengths[owners] + spans - 1
-    T = int(lengths.max()) if len(nodes) else 0
-    fills = torch.full((len(nodes), int(spans.max()) if len(nodes) else 0), mask_id)
-    for row, (_, node) in enumerate(nodes): fills[row, :len(node.beginning)] = torch.tensor(node.beginning, dtype=torch.long)
-    read = holes + torch.tensor([len(node.beginning) for _, node in nodes], dtype=torch.long)
-    return Opened(_fill(asked.ids, owners, holes, spans, fills, T), lengths, owners, read)
+    return Opened(_fill(asked.ids, owners, holes, spans, fills, int(lengths.max())), lengths, owners, holes + begun)
 
 def _fill(ids, owners, holes, spans, fills, T):
     "Rows of tokens [R, T]: before the hole, what fills it, behind it."
-    place, device = torch.arange(T)[None], ids.device
-    inside = place - holes[:, None] # of the hole
-    wide = spans[:, None] - 1
-    source = torch.where(inside > wide, place - wide, torch.minimum(place, holes[:, None])).clamp(max=ids.shape[1] - 1)
-    rows = ids[send(owners, device)].gather(1, send(source, device))
-    filled = fills.gather(1, inside.clamp(0, fills.shape[1] - 1)) if len(fills) else fills
-    return torch.where(send((inside >= 0) & (inside <= wide), device), send(filled, device), rows)
+    place, more = torch.arange(T)[None], spans[:, None] - 1 # tokens that come in
+    inside = place - holes[:, None]                         # place in the hole
+    source = torch.where(inside > more, place - more, torch.minimum(place, holes[:, None])).clamp(max=ids.shape[1] - 1)
+    filled = fills.gather(1, inside.clamp(0, fills.shape[1] - 1))
+    hole = (inside >= 0) & (inside <= more)
+    owners, source, filled, hole = (send(part, ids.device) for part in (owners, source, filled, hole))
+    return torch.where(hole, filled, ids[owners].gather(1, source))
+
+# %% ../nbs/21_lm.ipynb #a2d2f122
+HEADS = ("cls", "lm_head", "predictions") # what models call the part that makes scores
+
+class Masked(Hosted):
+    "A model that fills holes: BERT, RoBERTa."
+    kind, spans = "masked", True
+
+    def __init__(self, model, mask_id, rows=None):
+        self.mask_id = mask_id
+        super().__init__(model, rows)
+
+    @property
+    def room(self):
+        limit, embeddings = super().room, getattr(self.model.base_model, "embeddings", None)
+        padding = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
+        # RoBERTa and its kin count positions from behind their padding id
+        return limit if limit is None or padding is None else limit - padding - 1
+
+    def own_head(self):
+        found = [getattr(self.model, name) for name in HEADS if hasattr(self.model, name)]
+        require(
+            found,
+            f"{type(self.model).__name__}: has none of {', '.join(HEADS)} to make its scores: choose BERT or RoBERTa")
+        return found[0]
+
+    def states(self, asked, twice):
+        if not asked.trees: return asked.prompt.new_zeros(0, self.d, dtype=self.dtype)
+        opened = opened_rows(asked, self.mask_id)
+        parts = padded_runs(opened.lengths + asked.prompt.shape[1], self.rows)
+        out = torch.cat([self._run(part, asked.prompt, opened, twice) for part in parts])
+        return out[send(torch.cat(parts).argsort(), out.device)]
+
+    def _run(self, part, prompt, opened, twice):
+        ends = opened.lengths[part] + prompt.shape[1]
+        T, device = int(ends.max()), prompt.device
+        tokens = opened.ids[send(part, device), :T - prompt.shape[1]]
+        x = self.embed(prompt[send(opened.owners[part], device)], tokens)
+        real = torch.arange(T) < ends[:, None]
+        sees = None if real.all() else send(real[:, None, None], device)
+        read = torch.arange(len(part))*T + prompt.shape[1] + opened.read[part]
+        return self.body(twice, x, sees)[send(read, device)]

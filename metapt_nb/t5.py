@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PLAIN', 'build_t5', 'RMSNorm', 'GatedGELU', 'send', 'Layout', 'layout', 'unpack', 'pack', 'Attention',
            'CrossAttention', 'FeedForward', 'EncoderLayer', 'DecoderLayer', 'Weights', 'T5', 'attend', 'Memory',
-           'Steps', 'steps', 'runs', 'keep_freed_memory']
+           'Steps', 'steps', 'runs', 'back_in_order', 'keep_freed_memory']
 
 # %% ../nbs/20_t5.ipynb #1f18209d
 import ctypes, math, platform
@@ -517,17 +517,20 @@ def runs(
 @patch
 def _group(self: T5, part, prompt, ids, lengths, start, trees, fused):
     "The decoder's output for the examples `part`, sorted by length."
-    n, L, device = lengths[part], prompt.shape[1], prompt.device
-    T = L + int(n.max())
-    there = send(part, device)
+    there = send(part, prompt.device)
+    outputs, real = self._encode_runs(prompt[there], ids[there], lengths[part], fused)
+    return self.decode(outputs, real, steps([trees[i] for i in part.tolist()], start, prompt.device))
+
+@patch
+def _encode_runs(self: T5, prompt, ids, n, fused):
+    "The encoder's output [b, T, d] of examples sorted by length n, run by run, and where it has rows [b, T]."
     outputs, real = [], []
-    for i, j in runs((n + L).tolist(), self.rows):
-        H, lay = self.encode(prompt[there[i:j]], ids[there[i:j]], n[i:j], fused)
-        missing = T - H.shape[1]
+    for i, j in runs((n + prompt.shape[1]).tolist(), self.rows):
+        H, lay = self.encode(prompt[i:j], ids[i:j], n[i:j], fused)
+        missing = int(n[-1] - n[j - 1]) # this run is padded to its own longest
         outputs.append(F.pad(H, (0, 0, 0, missing)))
         real.append(F.pad(lay.real, (0, missing)))
-    asked = steps([trees[i] for i in part.tolist()], start, device)
-    return self.decode(torch.cat(outputs), torch.cat(real), asked)
+    return torch.cat(outputs), torch.cat(real)
 
 @patch
 def groups(self: T5,
@@ -541,13 +544,18 @@ def groups(self: T5,
         parts += [part[i:j] for i, j in runs(positions, self.rows)]
     return parts
 
-def _back_in_order(order, sizes):
-    "Index that puts rows of examples in `order`, `sizes` rows each, back into the order of the examples."
+# %% ../nbs/20_t5.ipynb #4a30d2af
+def back_in_order(
+    order: torch.Tensor, # [B] which example was computed first, second, …
+    sizes: torch.Tensor, # [B] rows of each example
+) -> torch.Tensor:       # [Σ sizes]
+    "The index that puts rows in `order` back into the order of the examples."
     first = torch.empty_like(sizes)
     first[order] = sizes[order].cumsum(0) - sizes[order] # where an example's rows stand now
     inside = torch.arange(int(sizes.sum())) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
     return first.repeat_interleave(sizes) + inside
 
+# %% ../nbs/20_t5.ipynb #0f65328a
 @patch
 def __call__(self: T5,
     prompt: torch.Tensor,  # [B, L, d]
@@ -563,7 +571,7 @@ def __call__(self: T5,
     parts = self.groups(lengths, trees)
     out = [self._group(part, prompt, ids, lengths, start, trees, fused) for part in parts]
     sizes = torch.tensor([len(tree.nodes) for tree in trees])
-    return torch.cat(out)[send(_back_in_order(torch.cat(parts), sizes), prompt.device)]
+    return torch.cat(out)[send(back_in_order(torch.cat(parts), sizes), prompt.device)]
 
 # %% ../nbs/20_t5.ipynb #6a538477
 def keep_freed_memory() -> bool:
