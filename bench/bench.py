@@ -63,8 +63,8 @@ def with_loop(backbone, P, support, query, alpha):
     return total
 
 
-def with_higher(backbone, P, support, query, alpha):
-    net = SoftPrompt(backbone, P)
+def with_higher(backbone, P, support, query, alpha, make=SoftPrompt):
+    net = make(backbone, P)
     sgd = torch.optim.SGD(net.parameters(), lr=alpha)
     for s, q in zip(support, query):
         with higher.innerloop_ctx(net, sgd, copy_initial_weights=False) as (inner, inner_sgd):
@@ -98,20 +98,26 @@ def wait():
     if torch.cuda.is_available(): torch.cuda.synchronize()
 
 
-def seconds(f):
+def clock():
+    "Processor seconds on one thread, which other work on the machine does not stretch; else wall seconds."
+    if torch.get_num_threads() > 1 or torch.cuda.is_available(): return time.perf_counter()
+    return time.process_time()
+
+
+def seconds(f, clock=clock):
     wait()
-    start = time.perf_counter()
+    start = clock()
     f()
     wait()
-    return time.perf_counter() - start
+    return clock() - start
 
 
-def race(runs, repeats=REPEATS):
+def race(runs, repeats=REPEATS, clock=clock):
     "name -> seconds of each repeat; contenders alternate, after one warm-up each."
     times = {name: [] for name in runs}
     for run in runs.values(): run()
     for _ in tqdm(range(repeats), desc="race", disable=None):
-        for name, run in runs.items(): times[name].append(seconds(run))
+        for name, run in runs.items(): times[name].append(seconds(run, clock))
     return times
 
 

@@ -408,6 +408,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                     'metapt_nb.evaluate.GridConfig': ('evaluate.html#gridconfig', 'metapt_nb/evaluate.py'),
                                     'metapt_nb.evaluate._missing': ('evaluate.html#_missing', 'metapt_nb/evaluate.py'),
                                     'metapt_nb.evaluate._plan': ('evaluate.html#_plan', 'metapt_nb/evaluate.py'),
+                                    'metapt_nb.evaluate._rounded': ('evaluate.html#_rounded', 'metapt_nb/evaluate.py'),
                                     'metapt_nb.evaluate._tune_cells': ('evaluate.html#_tune_cells', 'metapt_nb/evaluate.py'),
                                     'metapt_nb.evaluate.cell_file': ('evaluate.html#cell_file', 'metapt_nb/evaluate.py'),
                                     'metapt_nb.evaluate.dev_temperature': ('evaluate.html#dev_temperature', 'metapt_nb/evaluate.py'),

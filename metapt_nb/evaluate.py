@@ -98,6 +98,10 @@ def dev_temperature(
     return fit_temperature(backbone.log_probs(prompt, dev), dev.labels)
 
 # %% ../nbs/51_evaluate.ipynb #b5bf65dd
+def _rounded(numbers):
+    "To five digits: the last ones depend on how many threads computed."
+    return {name: round(float(value), 5) for name, value in numbers.items()}
+
 def result_row(
     backbone: Backbone,
     start,        # [L, d] the prompt before tuning; None for FT
@@ -119,7 +123,8 @@ def result_row(
         dev_accuracy=float(curve.max()), n_test=len(split.test),
         truncated=split.test.truncated, split=split.rows.hash,
         recalls=numbers(recalls(truth, said, split.test.n_labels)), dev_curve=numbers(curve),
-        **probability_scores(calibrated(probabilities.log(), temperature), truth), temperature=temperature)
+        **_rounded(probability_scores(calibrated(probabilities.log(), temperature), truth)),
+        **_rounded(dict(temperature=temperature)))
 
 # %% ../nbs/51_evaluate.ipynb #7cc944f5
 def _tune_cells(backbone, cells, splits, config):
