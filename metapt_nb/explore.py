@@ -461,6 +461,7 @@ def refresh(self: Explorer, change=None):
     "Draw, or start making what is missing."
     with self.guarded():
         with self.silent("chosen") as chosen: chosen.max = self.controls["k"].value - 1
+        self.controls["dataset"].disabled = bool(self.controls["table"].value.strip()) # the file stands for it
         todo = missing(**self.job())
         start = self._claim(todo)
         if not todo: View.refresh(self)

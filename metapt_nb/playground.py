@@ -499,7 +499,7 @@ def _controls(names):
     return dict(
         samples=_wide(W.Textarea(EXAMPLE, description="samples"), height="190px"),
         **table_controls(),
-        options=W.Text("", description="option columns", placeholder="a,b,c,d where rows have their own"),
+        options=W.Text("", description="options", placeholder="columns a,b,c,d, if any"),
         words=_wide(W.Text("bad, good", description="label words", placeholder="the class names")),
         template=_wide(W.Text("", description="template", placeholder="that of the format")),
         max_length=W.BoundedIntText(64, min=1, max=4096, description="tokens kept"),

@@ -126,9 +126,9 @@ def test_explore_own_file(lab, project):
 def test_explore_stops(lab):
     "A long first look is stopped; the last picture stays, and the next change goes on."
     with opened(lab, "nbs/walkthrough/explore.ipynb", 2) as page:
-        before = page.pictures()
         page.key("n", RIGHT, RIGHT)
         page.until(lambda: page.js(STEP).startswith("Embedding"), "progress")
+        before = page.pictures() # of the first step where that is in the cache
         page.press("stop")
         page.until(lambda: "Stopped" in page.message(), "the message")
         assert page.pictures() == before
