@@ -726,6 +726,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                 'metapt_nb.maml._pooled': ('maml.html#_pooled', 'metapt_nb/maml.py'),
                                 'metapt_nb.maml._reptile': ('maml.html#_reptile', 'metapt_nb/maml.py'),
                                 'metapt_nb.maml._second': ('maml.html#_second', 'metapt_nb/maml.py'),
+                                'metapt_nb.maml._sizes_of_groups': ('maml.html#_sizes_of_groups', 'metapt_nb/maml.py'),
                                 'metapt_nb.maml._sum_together': ('maml.html#_sum_together', 'metapt_nb/maml.py'),
                                 'metapt_nb.maml.agreement': ('maml.html#agreement', 'metapt_nb/maml.py'),
                                 'metapt_nb.maml.draw_episode': ('maml.html#draw_episode', 'metapt_nb/maml.py'),

@@ -744,7 +744,8 @@ def probs(self: Backbone,
     temperature: float = 1., # scores are divided by it
 ) -> torch.Tensor:        # [B, C]
     "Class probabilities: the labels' scores, normalised over an example's labels alone."
-    if self.kind != "t5" or len(batch) == 0 or not batch.plain: return (self.log_probs(prompt, batch)/temperature).softmax(-1)
+    by_state = self.kind == "t5" and batch.plain and len(batch) > 0
+    if not by_state: return (self.log_probs(prompt, batch)/temperature).softmax(-1)
     W = self.model.lm_head.weight[batch.word_ids] # nothing of the rest of the vocabulary is needed
     state = self.states(prompt, batch, [batch.sets[0].tree]*len(batch))
     return (state @ W.T/temperature).softmax(-1)

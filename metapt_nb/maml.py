@@ -147,28 +147,30 @@ class PassSizes(NamedTuple):
     pairs: int     # of a position and a row it reads
     steps: int     # of two positions of one example
 
+def _sizes_of_groups(t5, lengths, paths, L):
+    "(examples b, longest T) of each run, and (b, T, positions P) of each group of them."
+    inside, groups = [], []
+    for part in t5.groups(lengths, paths):
+        T = (lengths[part] + L).tolist()
+        inside += [(stop - start, T[stop - 1]) for start, stop in runs(T, t5.rows)]
+        groups.append((len(T), T[-1], 1 + max(len(paths[i].nodes) for i in part.tolist())))
+    return inside, groups
+
 def pass_sizes(
     backbone: Backbone, # of the T5 family
-    batches,  # computed together
-    L: int,   # prompt rows
+    batches,            # computed together
+    L: int,             # prompt rows
 ) -> PassSizes:
     "What the lengths of the texts, and of the right labels, make of the layout."
     require(backbone.kind == "t5", f"backbone {backbone.name}: memory is predicted for the T5 family only")
-    t5, together = backbone.lm.t5, concat(batches)
+    together = concat(batches)
     paths = [own.paths[label] for own, label in zip(together.own_sets, together.labels.tolist())]
-    inside, groups = [], [] # (examples, longest) of each run; (examples, longest, positions) of each group
-    for part in t5.groups(together.lengths, paths):
-        T = (together.lengths[part] + L).tolist()
-        inside += [(stop - start, T[stop - 1]) for start, stop in runs(T, t5.rows)]
-        groups.append((len(T), T[-1], 1 + max(len(paths[i].nodes) for i in part.tolist())))
+    inside, groups = _sizes_of_groups(backbone.lm.t5, together.lengths, paths, L)
     return PassSizes(
         examples=len(together), packed=int(together.lengths.sum()) + L*len(together),
-        padded=sum(b*longest for b, longest in inside),
-        squares=sum(b*longest*longest for b, longest in inside),
-        read=sum(b*longest for b, longest, _ in groups),
-        nodes=sum(len(path.nodes) for path in paths),
-        positions=sum(b*P for b, _, P in groups),
-        pairs=sum(b*longest*P for b, longest, P in groups),
+        padded=sum(b*T for b, T in inside), squares=sum(b*T*T for b, T in inside),
+        read=sum(b*T for b, T, _ in groups), nodes=sum(len(path.nodes) for path in paths),
+        positions=sum(b*P for b, _, P in groups), pairs=sum(b*T*P for b, T, P in groups),
         steps=sum(b*P*P for b, _, P in groups))
 
 # %% ../nbs/42_maml.ipynb #c36dbdb3
@@ -194,11 +196,16 @@ def _decoder_keeps(config, sizes, twice):
     kept = {
         "inputs of three norms": 3*sizes.positions*d,
         "input of the gate": sizes.positions*config.d_ff*(1 + config.is_gated_act),
-        "queries, keys, values, what they attend to": 4*sizes.positions*inner,
-        "queries seen through W_K, what they read": 2*sizes.positions*heads*d,
-        "weights over its own positions": heads*sizes.steps,
-        "weights over the encoder's rows": heads*sizes.pairs}
-    return {name: (1 + twice)*count for name, count in kept.items()}
+        "queries, keys, values": 3*sizes.positions*inner,
+        "queries seen through W_K": sizes.positions*heads*d,
+        "attention weights": heads*(sizes.steps + sizes.pairs)}
+    if twice: kept |= {
+        "gradients into three norms": 3*sizes.positions*d,
+        "gradient into the gate": sizes.positions*config.d_ff,
+        "gradient into attention": sizes.positions*inner,
+        "gradient into what is read": sizes.positions*heads*d,
+        "gradients of its weights, after and before the softmax": 2*heads*(sizes.steps + sizes.pairs)}
+    return kept
 
 # %% ../nbs/42_maml.ipynb #1e3af507
 def kept_tensors(

@@ -267,7 +267,7 @@ def fingerprint(
     "Names encoded rows, labels, label words and tasks: a checkpoint belongs to exactly these."
     encoded = [tensor.cpu().numpy() for tensor in (batch.ids, batch.labels)]
     if batch.plain: said = [batch.word_ids.cpu().numpy().tobytes()]
-    else: said = [batch.owns.numpy().tobytes(), *(repr(own.pieces) for own in batch.sets)]
+    else: said = [batch.owns.numpy().tobytes(), *(repr((own.pieces, own.per_piece)) for own in batch.sets)]
     rows = [np.asarray(some, dtype="<i8") for task in parts for some in task]
     return digest(*(array.tobytes() for array in encoded), *said, *(array.tobytes() for array in rows))
 

@@ -209,7 +209,7 @@ def test_pretraining_step(name, batch):
     whole, tiny = concat(batches[batch]), MODELS[name]()
     trainer = PromptTrainer(tiny, tiny.init_prompt(3), PretrainConfig(samples=100))
     trainer.U, trainer.opt = prompt_optimizer(prompt, backbone.scale, .01)
-    episode = [TaskSamples(torch.tensor([0, 4]), torch.tensor([1, 5])), TaskSamples(torch.tensor([2]), torch.tensor([6]))]
+    episode = [TaskSamples(torch.tensor(s), torch.tensor(q)) for s, q in (([0, 4], [1, 5]), ([2], [6]))]
 
     def ppt(P, rng):
         G, loss = _batch_gradient(backbone, P, whole[rng.permutation(7)[:4]], 4, Ranks())

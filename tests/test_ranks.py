@@ -48,6 +48,51 @@ def test_two_processes_equal_one(tmp_path, how):
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4*a.abs().max().item())
 
 
+MIXED = """
+import sys
+import numpy as np
+from safetensors.torch import save_file
+from metapt_nb.backbone import KINDS, Backbone, concat
+from metapt_nb.maml import MetaConfig, meta_train
+from metapt_nb.pretrain import PretrainConfig, TaskRows, ppt_train
+from metapt_nb.ranks import ranks
+
+def mixture(lm):
+    "Two words, phrases of several pieces, pairs of fields, and options of their own, ten rows each."
+    fillers = "the a it was is and not very no yes".split()
+    texts = [f"{('film', 'food')[i % 2]} {filler}" for i, filler in enumerate(fillers)]
+    options = [("film", "food", "the very bad film"), ("yes", "no")]*5
+    halves = [i % 2 for i in range(10)]
+    return concat([
+        lm.encode(texts, halves, ("bad", "good"), "{text} it was {mask}"),
+        lm.encode(texts, halves, ("good", "not very good"), "{text} is {mask}"),
+        lm.encode(dict(a=texts, b=texts[::-1]), [0, 1, 2, 0, 1]*2, ("yes", "maybe", "no"), "{a} ? {b} ? {mask}"),
+        lm.encode(texts, halves, template="{text} ? {mask}", options=options, per_piece=True)])
+
+parts = [TaskRows(np.arange(k, k + 8), np.arange(k + 8, k + 10)) for k in range(0, 40, 10)]
+prompts = {}
+for kind in KINDS:
+    lm = Backbone.tiny(0, kind=kind)
+    work = lm, lm.init_prompt(3), mixture(lm), parts
+    prompts[f"{kind}, PPT"] = ppt_train(*work, PretrainConfig(lr=.1, samples=48, validate_every=24)).prompt
+    prompts[f"{kind}, MetaPT"] = meta_train(
+        *work, MetaConfig(lr=.1, samples=96, m=2, tasks_per_step=None, validate_every=48)).prompt
+if ranks().rank == 0: save_file(prompts, sys.argv[1])
+"""
+
+
+def test_mixed_batch(tmp_path):
+    "Tasks of different labels, formats and kinds of model: two processes learn what one learns."
+    script = tmp_path/"mixed.py"
+    script.write_text(MIXED)
+    for launch, out in (((), "one"), (LAUNCH, "two")):
+        done = run([*launch, sys.executable, script, tmp_path/out])
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, two = load_file(tmp_path/"one"), load_file(tmp_path/"two")
+    assert len(one) == 6
+    for name, a in one.items(): torch.testing.assert_close(a, two[name], rtol=1e-4, atol=1e-4*a.abs().max().item())
+
+
 def start(rank, words):
     "One of two processes, as a launcher would start it."
     env = dict(
