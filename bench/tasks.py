@@ -158,7 +158,8 @@ KINDS_OF_WORK = { # operator -> what it is counted under
     "aten::bmm": "attention", "aten::baddbmm": "attention", "aten::_softmax": "attention",
     "aten::_softmax_backward_data": "attention",
     "aten::_scaled_dot_product_flash_attention_for_cpu": "attention",
-    "aten::_scaled_dot_product_flash_attention_for_cpu_backward": "attention", "aten::gelu": "gate", "aten::gelu_backward": "gate"}
+    "aten::_scaled_dot_product_flash_attention_for_cpu_backward": "attention",
+    "aten::gelu": "gate", "aten::gelu_backward": "gate"}
 
 
 def steps_of(backbone, engine, train):
