@@ -158,8 +158,8 @@ def _sizes_of_groups(t5, lengths, paths, L):
 
 def pass_sizes(
     backbone: Backbone, # of the T5 family
-    batches,            # computed together
-    L: int,             # prompt rows
+    batches,  # computed together
+    L: int,   # prompt rows
 ) -> PassSizes:
     "What the lengths of the texts, and of the right labels, make of the layout."
     require(backbone.kind == "t5", f"backbone {backbone.name}: memory is predicted for the T5 family only")
@@ -196,16 +196,11 @@ def _decoder_keeps(config, sizes, twice):
     kept = {
         "inputs of three norms": 3*sizes.positions*d,
         "input of the gate": sizes.positions*config.d_ff*(1 + config.is_gated_act),
-        "queries, keys, values": 3*sizes.positions*inner,
-        "queries seen through W_K": sizes.positions*heads*d,
-        "attention weights": heads*(sizes.steps + sizes.pairs)}
-    if twice: kept |= {
-        "gradients into three norms": 3*sizes.positions*d,
-        "gradient into the gate": sizes.positions*config.d_ff,
-        "gradient into attention": sizes.positions*inner,
-        "gradient into what is read": sizes.positions*heads*d,
-        "gradients of its weights, after and before the softmax": 2*heads*(sizes.steps + sizes.pairs)}
-    return kept
+        "queries, keys, values, what they attend to": 4*sizes.positions*inner,
+        "queries seen through W_K, what they read": 2*sizes.positions*heads*d,
+        "weights over its own positions": heads*sizes.steps,
+        "weights over the encoder's rows": heads*sizes.pairs}
+    return {name: (1 + twice)*count for name, count in kept.items()}
 
 # %% ../nbs/42_maml.ipynb #1e3af507
 def kept_tensors(
