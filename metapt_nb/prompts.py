@@ -113,7 +113,7 @@ def reading_of(
 ) -> Reading:
     "How the prompt of a card reads."
     known = [entry.name for entry in fields(Reading)]
-    return read_settings(Reading, {name: card[name] for name in known if name in card})
+    return read_settings(Reading, {name: card[name] for name in known if card.get(name) is not None})
 
 # %% ../nbs/24_prompts.ipynb #5b19c4d6
 def require_own(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
-from small import METAPT, meta_train
+from small import METAPT, meta_train, own_file
 
 from metapt_nb.data import load_dataset
 from metapt_nb.embed import embed_texts, embedding_file
@@ -101,6 +101,86 @@ def test_sigkill_keeps_embedded_parts(tmp_path, monkeypatch, caplog):
     assert f"{24*parts} were stored before" in caplog.text
     assert stored() == 0
     np.testing.assert_array_equal(X, embed(cache=False))
+
+
+@pytest.fixture(scope="module")
+def prompt(tmp_path_factory):
+    "A prompt of the miniature."
+    folder = tmp_path_factory.mktemp("prompt")
+    small = ("--n-train", "20", "--n-dev", "20", "--epochs", "1", "--n-tokens", "4")
+    quiet([METAPT, "tune", own_file(folder), "--backbone", "tiny", *small, "--out", folder/"p.safetensors"])
+    return folder/"p.safetensors"
+
+
+def prediction(folder, prompt):
+    "The command that predicts a file of 12,000 lines, but for its last word; and the file."
+    texts = folder/"texts.txt"
+    texts.write_text("".join(f"good film {i}\n" for i in range(12_000)))
+    return [METAPT, "predict", "--prompt", prompt, "--file", texts, "--out"], texts
+
+
+def said_by(words): return subprocess.run(words, capture_output=True, text=True)
+
+
+def test_sigkill_resumes_predictions(tmp_path, prompt):
+    "A prediction killed after its first rows goes on with them and ends the same."
+    command, _ = prediction(tmp_path, prompt)
+    cut, whole = tmp_path/"cut.tsv", tmp_path/"whole.tsv"
+    assert kill_when(started([*command, cut]), (tmp_path/"cut.tsv.run.json").exists)
+    assert not cut.exists() # it was killed in the middle
+
+    done = said_by([*command, cut])
+    new = int(done.stdout.split(" rows, ")[1].split()[0])
+    assert 0 < new < 12_000
+    quiet([*command, whole])
+    assert cut.read_bytes() == whole.read_bytes()
+
+
+def test_a_file_that_grows_is_not_read_on(tmp_path, prompt):
+    "Written to while it is read: one line, exit code 2, and the rows that are there are kept."
+    command, texts = prediction(tmp_path, prompt)
+    out = tmp_path/"out.tsv"
+    process = subprocess.Popen([*command, out], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path/"out.tsv.run.json").exists(): time.sleep(.005)
+    with open(texts, "a") as f: f.write("one more\n")
+    said = process.communicate()[1]
+    assert process.returncode == 2
+    assert said.count("metapt: ") == 1 and "texts.txt: changed while it was read: wait until" in said
+
+    done = said_by([*command, out])
+    assert done.stdout.startswith("12001 rows, ") and "12001 of them new" not in done.stdout
+
+
+GROWS = """
+import sys
+from metapt_nb import cli, readers
+load = readers.load_dataset
+def late(path, *args, **kwargs):
+    found = load(path, *args, **kwargs)
+    with open(path, "a") as f: f.write("more,1\\n")
+    return found
+readers.load_dataset = late
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_table_that_grows_is_not_tuned_on(tmp_path):
+    "A table written to while it is read: one line, exit code 2, no prompt."
+    table, out = own_file(tmp_path), tmp_path/"p.safetensors"
+    done = said_by([sys.executable, "-c", GROWS, "tune", table, "--backbone", "tiny", "--out", out])
+    assert done.returncode == 2 and not out.exists()
+    assert done.stderr.startswith(f"metapt: {table}: changed while it was read")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_another_runs_prompt_stays(tmp_path):
+    "A prompt file of another run is not replaced unasked."
+    command, made = meta_train(tmp_path, "meta.safetensors", samples=64), tmp_path/"meta.safetensors"
+    quiet(command)
+    before = made.read_bytes()
+    done = said_by([*command, "--seed", "1"])
+    assert done.returncode == 2 and "differs in seed, start" in done.stderr
+    assert made.read_bytes() == before
 
 
 def test_missing_package_names_the_command(tmp_path):

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from small import own_file
 
+import metapt_nb
+
 ROOT = Path(__file__).parents[1]
 SKIPPED = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
 SOURCES = ("metapt_nb", "nbs/walkthrough", "setup.py", "settings.ini", "MANIFEST.in")
@@ -81,10 +83,14 @@ def test_tune_then_predict(metapt):
     small = ("--n-train", "20", "--n-dev", "20", "--epochs", "2", "--n-tokens", "4")
     tuned = metapt("tune", "own.csv", "--backbone", "tiny", *small, "--out", "p.safetensors")
     assert tuned.returncode == 0, tuned.stderr
-    assert "macro-F1" in tuned.stdout
+    assert "label words: the classes' names, 0, 1" in tuned.stdout and "macro-F1" in tuned.stdout
     told = metapt("predict", "--prompt", "p.safetensors", "good film", "bad film")
     assert told.returncode == 0, told.stderr
     assert [line.split("\t")[2] for line in told.stdout.splitlines()] == ["good film", "bad film"]
+
+
+def test_version(metapt):
+    assert metapt("--version").stdout == f"metapt {metapt_nb.__version__}\n"
 
 
 def test_a_mistake_is_one_line(metapt):
