@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['WORD_TYPES', 'COMMANDS', 'Later', 'now', 'Word', 'is_group', 'describe', 'spoken', 'add_options', 'call', 'Machine',
-           'Model', 'word_lines', 'Cuts', 'unchanged', 'Labelled', 'Encoded', 'fetch', 'demo', 'sweep', 'paper',
-           'Learning', 'meta_train', 'Shots', 'Parts', 'Outcome', 'Start', 'tune', 'Scorer', 'read_texts',
-           'require_plain', 'Table', 'read_table', 'predict', 'command_parser', 'main']
+           'Model', 'word_lines', 'Cuts', 'Labelled', 'Encoded', 'fetch', 'demo', 'sweep', 'paper', 'Learning',
+           'meta_train', 'Shots', 'Parts', 'Outcome', 'Start', 'tune', 'Scorer', 'read_texts', 'require_plain', 'Table',
+           'read_table', 'predict', 'command_parser', 'main']
 
 # %% ../nbs/61_cli.ipynb #10d7bd4a
 import argparse, json, os, sys
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from importlib import import_module
@@ -26,10 +25,10 @@ from fastcore.docments import docments
 from . import __version__, files
 from .backbone import Backbone, Batch
 from .data import READERS, Dataset, FewShot, check_options, few_shot, _column, _columns, _options, _read_file
-from .files import InputError, atomic, digest, require
+from .files import InputError, atomic, digest, require, unchanged
 from .formats import Template, check_template, default_template
 from .jobs import LostProcess
-from .predict import Lines, answer, no_answer, predict_file, predict_stream, read_lines, _stamp
+from .predict import Lines, answer, no_answer, predict_file, predict_stream, read_lines
 from .prompts import load_prompt, reading_of, require_own, save_prompt
 from .ranks import ranks
 from .settings import changed
@@ -184,27 +183,6 @@ class Cuts:
         each = f": {fields}" if len(self.fields) > 1 else ""
         said = f"{self.cut} of {self.n} texts were longer than {max_length} tokens and were cut (--max-length){each}"
         print(said, file=sys.stderr)
-
-# %% ../nbs/61_cli.ipynb #c27d24c1
-def _stamps(path):
-    "What tells a file, or each file of a folder, from a changed one; nothing for an embedded name."
-    path = Path(path)
-    if path.is_dir(): return {file: _stamp(file.stat()) for file in sorted(path.rglob("*")) if file.is_file()}
-    return {path: _stamp(path.stat())} if path.exists() else {}
-
-@contextmanager
-def unchanged(
-    path, # a file, a folder, or an embedded name
-):
-    "`InputError` where a file is changed while the block reads it."
-    before = _stamps(path)
-    try: yield
-    finally:
-        now = _stamps(path)
-        other = [file for file in before if now.get(file) != before[file]]
-        if other:
-            raise InputError(
-                f"{other[0]}: changed while it was read: wait until nothing writes to it, then run the same again")
 
 # %% ../nbs/61_cli.ipynb #5deadced
 class Labelled:

@@ -20,7 +20,7 @@ from .cluster import (
     project, projection_file, quality, tasks_file)
 from .data import EMBEDDED, Dataset, load_dataset
 from .embed import embed_texts, embedding_file
-from .files import InputError, require
+from .files import InputError, require, stamps
 from .widgets import Picture, Shown, View, button, folded, panel, para, png, row, table
 
 # %% ../nbs/71_explore.ipynb #15317ac7
@@ -30,11 +30,8 @@ def _drawn(name, n, text, label, changed):
     return data.rows(np.random.default_rng(0).permutation(len(data))[:n])
 
 def _changed(name):
-    "When a file was last written, and its size; nothing for a set with a name."
-    path = Path(name)
-    if name in EMBEDDED or not path.is_file(): return None
-    facts = path.stat()
-    return facts.st_mtime_ns, facts.st_size
+    "What tells a file from a changed one; nothing for a set with a name."
+    return () if name in EMBEDDED else tuple(stamps(name).values())
 
 def texts_of(
     name: str,            # as in `load_dataset`

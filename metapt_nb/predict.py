@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .files import InputError, atomic, require
+from .files import InputError, atomic, require, require_unchanged, stamp
 
 # %% ../nbs/26_predict.ipynb #d11bc0f3
 BLOCK = 2**20 # bytes read at once where lines do not matter
@@ -332,16 +332,6 @@ class Predicted(NamedTuple):
     rows: int # in the file
     new: int  # of them scored now
 
-def _stamp(status): return status.st_ino, status.st_size, status.st_mtime_ns
-
-def _require_unchanged(path, stamp):
-    "`InputError` for a file that is no longer what was opened."
-    now = _stamp(os.stat(path)) if os.path.exists(path) else None
-    require(
-        now == stamp,
-        f"{path}: changed while it was read: wait until nothing writes to it, then run the same again; "
-        "rows of what has not changed are kept")
-
 def _require_free(file, overwrite):
     "`InputError` where rows cannot go."
     out, source = file.out, file.source
@@ -379,14 +369,14 @@ def predict_file(
     with _opened(path) as handle:
         if not overwrite and file.finished(): return Predicted(file.out, file.record().rows, 0)
         _require_free(file, overwrite)
-        lines, stamp = Lines(handle, path), _stamp(os.fstat(handle.fileno()))
+        lines, opened = Lines(handle, path), stamp(os.fstat(handle.fileno()))
         writer = RowWriter(file, lines)
         with writer.opened(resume and file.goes_on(overwrite)):
             before = lines.number
-            with _bar(path, stamp[1], lines, progress) as bar:
+            with _bar(path, opened.size, lines, progress) as bar:
                 while texts := list(islice(lines, chunk)):
                     rows = answers(texts, score, names, words, as_json)
-                    _require_unchanged(path, stamp)
+                    require_unchanged(path, opened, "; rows of what has not changed are kept")
                     writer.add(rows)
                     bar.update(lines.read.size - bar.n)
             writer.publish()
