@@ -643,17 +643,24 @@ def encode(self: Backbone,
 
 # %% ../nbs/23_backbone.ipynb #5a779945
 @patch
+def usual_template(self: Backbone,
+    dataset: Dataset,
+) -> str:
+    "The template of the data's format, with the answer where this backbone can read it."
+    return default_template(dataset.field_values(), dataset.options is not None, not self.lm.behind)
+
+@patch
 def encode_rows(self: Backbone,
     dataset: Dataset,     # labelled or not
     rows=None,            # row ids; all by default
     words=None,           # one label word per class; the class names by default
-    template: str = None, # the one of the data set's format by default
+    template: str = None, # `usual_template` by default
     **kwargs,             # further arguments of `encode`
 ) -> Batch:
     "Rows of a data set as a batch."
     some = dataset if rows is None else dataset.rows(rows)
     fields = some.field_values()
-    if template is None: template = default_template(fields, some.options is not None, not self.lm.behind)
+    if template is None: template = self.usual_template(some)
     if words is None: words = some.classes or None
     texts = fields if len(fields) > 1 else next(iter(fields.values()))
     return self.encode(texts, some.labels, words, template, options=some.options, **kwargs)

@@ -26,7 +26,7 @@ from . import __version__, files
 from .backbone import Backbone, Batch
 from .data import READERS, Dataset, FewShot, check_options, few_shot, _column, _columns, _options, _read_file
 from .files import InputError, atomic, digest, require, unchanged
-from .formats import Template, check_template, default_template
+from .formats import Template, check_template
 from .jobs import LostProcess
 from .predict import Lines, answer, no_answer, predict_file, predict_stream, read_lines
 from .prompts import load_prompt, reading_of, require_own, save_prompt
@@ -247,8 +247,7 @@ class Encoded:
         self.asked, self.dataset, self.backbone = asked, dataset, backbone
         self.own_options = dataset.options is not None
         self.words = asked.label_words(dataset)
-        self.template = asked.template or default_template(
-            dataset.field_values(), self.own_options, not backbone.lm.behind)
+        self.template = asked.template or backbone.usual_template(dataset)
         if asked.words is None and not self.own_options: self._check_names()
 
     def _check_names(self):
@@ -471,8 +470,8 @@ class Outcome:
         tuned: torch.Tensor,  # [L, d] after
         parts: Parts,
     ):
-        from metapt_nb.calibrate import fit_temperature
-        with torch.no_grad(): self.temperature = fit_temperature(backbone.log_probs(tuned, parts.dev), parts.dev.labels)
+        from metapt_nb.evaluate import dev_temperature
+        self.temperature = dev_temperature(backbone, tuned, parts.dev)
         test = parts.test
         self.labels, self.choices = test.labels.numpy(), np.array([len(own) for own in test.own_sets])
         self.before, self.after = (backbone.probs(prompt, test).float().cpu() for prompt in (start, tuned))

@@ -123,8 +123,8 @@ def result_row(
         dev_accuracy=float(curve.max()), n_test=len(split.test),
         truncated=split.test.truncated, split=split.rows.hash,
         recalls=numbers(recalls(truth, said, split.test.n_labels)), dev_curve=numbers(curve),
-        **_rounded(probability_scores(calibrated(probabilities.log(), temperature), truth)),
-        **_rounded(dict(temperature=temperature)))
+        **_rounded(
+            probability_scores(calibrated(probabilities.log(), temperature), truth) | dict(temperature=temperature)))
 
 # %% ../nbs/51_evaluate.ipynb #7cc944f5
 def _tune_cells(backbone, cells, splits, config):

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['EXAMPLE', 'SEPARATORS', 'PLAIN', 'SIDES', 'LOG', 'MOST_BARS', 'TOKENS_NOTE', 'TRY', 'Line', 'Columns', 'read_own',
-           'Samples', 'parse_samples', 'listed', 'written', 'LabelWord', 'parse_words', 'Task', 'usual_template',
-           'make_task', 'find_prompts', 'start_prompt', 'Side', 'tune_side', 'card_temperature', 'start_side',
-           'plot_tuning', 'plot_probs', 'Tried', 'try_probs', 'play_look', 'Inputs', 'Playground']
+           'Samples', 'parse_samples', 'listed', 'written', 'LabelWord', 'parse_words', 'Task', 'make_task',
+           'find_prompts', 'start_prompt', 'Side', 'tune_side', 'card_temperature', 'start_side', 'plot_tuning',
+           'plot_probs', 'Tried', 'try_probs', 'play_look', 'Inputs', 'Playground']
 
 # %% ../nbs/73_playground.ipynb #2497f8a7
 import csv, tempfile, threading
@@ -22,7 +22,7 @@ from .data import Dataset, load_dataset
 from .evaluate import dev_temperature
 from .explore import cut, table_controls
 from .files import InputError, require
-from .formats import check_template, default_template
+from .formats import check_template
 from .live import Pace
 from .prompts import load_prompt, nearest_tokens, save_prompt
 from .tune import TuneConfig, dev_score, tune_prompt
@@ -193,23 +193,16 @@ class Task(NamedTuple):
     batch: Batch    # all samples, encoded
     max_length: int # tokens of text kept
 
-def usual_template(
-    backbone: Backbone,
-    data: Dataset,
-) -> str:
-    "The template of the data's format, with the answer where this backbone can read it."
-    return default_template(data.field_values(), data.options is not None, not backbone.lm.behind)
-
 def make_task(
     backbone: Backbone,
     samples: Samples,
     words: str = "",      # as in `parse_words`
-    template: str = "",   # `usual_template` by default
+    template: str = "",   # `Backbone.usual_template` by default
     max_length: int = 64, # tokens of text kept
 ) -> Task:
     "Samples and words, encoded; `InputError` where words or template do not fit."
     data = samples.data
-    template = template.strip() or usual_template(backbone, data)
+    template = template.strip() or backbone.usual_template(data)
     check_template(template, data.field_values())
     labels = parse_words(words, backbone, data.classes, template)
     chosen = [label.word for label in labels.values()] or None
@@ -739,7 +732,7 @@ def _words_of(self: Playground, path, card, data):
 def _take(self: Playground, path, card):
     "Words, template and length of a saved prompt into the controls."
     data = self._samples().data
-    usual = usual_template(self.backbone, data) == card["template"]
+    usual = self.backbone.usual_template(data) == card["template"]
     taken = dict(words=written(self._words_of(path, card, data)), template="" if usual else card["template"])
     if card.get("max_length"): taken["max_length"] = card["max_length"]
     for name, value in taken.items():
