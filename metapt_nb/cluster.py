@@ -252,11 +252,15 @@ def _opentsne(X, seed, above):
 
 def _umap(X, seed, above):
     "UMAP of all points, in one thread, so that it repeats."
-    import warnings
+    import torch, warnings
     from umap import UMAP
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return UMAP(random_state=seed, n_jobs=1).fit_transform(X)
+    threads = torch.get_num_threads()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return UMAP(random_state=seed, n_jobs=1).fit_transform(X)
+    # it sets the threads of the whole process, and another number of threads sums in another order
+    finally: torch.set_num_threads(threads)
 
 @dataclass(frozen=True)
 class Projection:
