@@ -52,6 +52,13 @@ class LM:
         limits = (getattr(self.config, name, None) for name in ("max_position_embeddings", "sliding_window"))
         return min(filter(None, limits), default=None)
 
+    def repeats(self, name: str) -> bool:
+        "Whether a weight of that name is a copy of another."
+        return False
+    def rows_of_head(self, ids) -> torch.Tensor: # [C, d]
+        "The rows of the output matrix that score some tokens; None where scores are more than a product with it."
+        return None
+
     def states(self, asked: Asked, twice: bool) -> torch.Tensor: # [Σ N, d]
         "The last hidden state where each node is answered; `twice` where it will be differentiated twice."
         raise NotImplementedError
@@ -77,6 +84,8 @@ class EncoderDecoder(LM):
     def states(self, asked, twice):
         fused = asked.prompt.is_cuda and not twice # fused attention is differentiable once
         return self.t5(asked.prompt, asked.ids, asked.lengths, self.start, asked.trees, fused)
+    def repeats(self, name): return "embed_tokens" in name
+    def rows_of_head(self, ids): return self.model.lm_head.weight[ids]
     def head(self, states): return self.model.lm_head(states)
 
 # %% ../nbs/21_lm.ipynb #006351ff
