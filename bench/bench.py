@@ -527,14 +527,21 @@ def write(r):
     with atomic(HERE/"README.md") as tmp: tmp.write_text(table(r))
 
 
+def named_sections(program, available):
+    "The sections named on the command line; leaves with a line where there is none of that name."
+    named = sys.argv[1:]
+    if unknown := set(named) - set(available):
+        sys.exit(f"{program}: no section {', '.join(sorted(unknown))} here: choose from {', '.join(available)}")
+    return named
+
+
 def main():
     "All sections, or those named on the command line while the others stay as they are stored."
     matplotlib.use("Agg")
     torch.manual_seed(0)
     keep_freed_memory()
-    available, named = sections(), sys.argv[1:]
-    if unknown := set(named) - set(available):
-        sys.exit(f"bench.py: no section {', '.join(sorted(unknown))} here: choose from {', '.join(available)}")
+    available = sections()
+    named = named_sections("bench.py", available)
     r = json.loads((HERE/"results.json").read_text()) if named else {}
     libraries = ("torch", "transformers", "higher", "torchopt")
     r |= dict(

@@ -14,8 +14,8 @@ from peft import PromptTuningConfig, get_peft_model
 from tqdm.auto import tqdm
 
 from bench import (
-    commands, header, line, median, race, spread, text_episode, with_higher)
-from clusters import MADE
+    clock, commands, header, line, median, named_sections, race, spread, text_episode, with_higher)
+from clusters import MADE, peak_of_this_process
 from metapt_nb.backbone import WORDS, Backbone, pick_dtype
 from metapt_nb.data import few_shot, load_dataset
 from metapt_nb.embed import embed_texts, load_encoder
@@ -38,11 +38,11 @@ def dtypes():
     return ("float32", "bfloat16") if fast else ("float32",)
 
 
-def some_sentences(n):
-    "n different sentences of the two sets of films, in a seeded order; again from the first when they run out."
-    found = [*load_dataset("rotten_tomatoes").texts, *load_dataset("imdb").texts]
+def write_sentences(path, n):
+    "A file of n lines: film sentences in a seeded order, again and again."
+    found = load_dataset("rotten_tomatoes").texts
     order = np.random.default_rng(0).permutation(len(found))
-    return [found[i][:400] for i in np.resize(order, n)]
+    path.write_text("".join(f"{' '.join(found[i].split())}\n" for i in np.resize(order, n)))
 
 
 # Few-shot tuning: this engine and PEFT on the same model, batches, schedule and precision.
@@ -167,7 +167,8 @@ def steps_of(backbone, engine, train):
     prompt = backbone.init_prompt(20)
     peer = Peer(peer_backbone(backbone), prompt) if engine == "peft" else None
     own = prompt.clone().requires_grad_()
-    parts = [train[rows] for rows in torch.randperm(len(train), generator=torch.Generator().manual_seed(0)).split(4)]
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+    parts = [train[rows] for rows in order.split(4)]
     def epoch():
         for part in parts: (peer.loss(part) if peer else backbone.loss(own, part).mean()).backward()
     return epoch, len(parts)
@@ -277,28 +278,24 @@ def bench_predict(n=400, repeats=5):
 LADDER = dict(embedded=(1_000, 10_000), tiny=(1_000, 10_000, 100_000)) # backbone -> lines
 
 
-def file_peak(name, n):
-    "Peak resident bytes of this process after predicting a file of n lines."
-    from clusters import peak_of_this_process
+def file_peak(name, source):
+    "Peak resident bytes of this process after predicting a file."
     backbone = Backbone.load(name, dtype="float32")
     keep_freed_memory()
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "texts.txt")
-        source.write_text("".join(f"{' '.join(text.split())}\n" for text in some_sentences(n)))
-        done = predict_file(
-            source, Path(folder, "rows.tsv"), scorer(backbone, backbone.init_prompt(20)), ("no", "yes"), WORDS[2],
-            progress=False)
-        assert done.rows == n
+    score = scorer(backbone, backbone.init_prompt(20))
+    predict_file(source, Path(source).with_suffix(".tsv"), score, ("no", "yes"), WORDS[2], progress=False)
     return peak_of_this_process()
 
 
 def bench_memory():
     "Peak memory of `predict_file` against the number of lines, a process each."
-    found = {}
-    for name, sizes in LADDER.items():
-        for n in tqdm(sizes, desc=f"memory, {name}", disable=None):
-            said = _python(f"import tasks; print(tasks.file_peak({name!r}, {n}))")
-            found.setdefault(name, {})[str(n)] = int(said)
+    found = {name: {} for name in LADDER}
+    steps = [(name, n) for name, sizes in LADDER.items() for n in sizes]
+    for name, n in tqdm(steps, desc="memory", disable=None):
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "texts.txt")
+            write_sentences(source, n)
+            found[name][str(n)] = int(_python(f"import tasks; print(tasks.file_peak({name!r}, {str(source)!r}))"))
     return found
 
 
@@ -313,7 +310,8 @@ def _python(code):
 
 
 def children_clock():
-    "Processor seconds of the processes that this one has started and that have ended."
+    "As `clock`, for processes that this one has started and that have ended."
+    if torch.get_num_threads() > 1: return clock()
     times = os.times()
     return times.children_user + times.children_system
 
@@ -502,9 +500,7 @@ def write(r):
 
 def main():
     "All sections, or those named on the command line while the others stay as they are stored."
-    named, stored = sys.argv[1:], HERE/"tasks.json"
-    if unknown := set(named) - set(SECTIONS):
-        sys.exit(f"tasks.py: no section {', '.join(sorted(unknown))} here: choose from {', '.join(SECTIONS)}")
+    named, stored = named_sections("tasks.py", SECTIONS), HERE/"tasks.json"
     torch.manual_seed(0)
     keep_freed_memory()
     r = json.loads(stored.read_text()) if named and stored.exists() else {}

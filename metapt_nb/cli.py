@@ -188,7 +188,7 @@ class Cuts:
 class Labelled:
     "Labelled texts, and the prompt that is made for them."
     def __init__(self,
-        data: Word("DATA"),      # an embedded set, a CSV, TSV, JSON lines or Parquet table, or a published format's file or folder
+        data: Word("DATA"),      # an embedded set, a table (CSV, TSV, JSON lines, Parquet), or published files
         *,
         text: str = "text",      # column of texts, or columns of fields, comma separated: premise,hypothesis
         label: str = "label",    # column of labels
@@ -355,9 +355,9 @@ class Learning:
         samples: int = Later("maml.MetaConfig.samples"),   # budget: labelled samples seen
         lr: float = Later("maml.MetaConfig.lr"),           # β, in units of the embedding scale
         inner_lr: float = Later("maml.MetaConfig.inner_lr"), # α, in units of the embedding scale
-        order: Word(choices=Later("maml.ORDERS")) = Later("maml.MetaConfig.order"), # what the prompt follows; 'second' is exact
+        order: Word(choices=Later("maml.ORDERS")) = Later("maml.MetaConfig.order"), # 'second' is the exact gradient
         inner_steps: int = Later("maml.MetaConfig.inner_steps"), # steps of adaptation looked ahead
-        task_chunk: int = Later("maml.MetaConfig.task_chunk"), # tasks computed together, to bound memory; all by default
+        task_chunk: int = Later("maml.MetaConfig.task_chunk"), # tasks computed together; all by default
         tasks_per_step: int = Later("maml.MetaConfig.tasks_per_step"), # tasks drawn per outer step, 0 for all
         ppt: bool = False,                   # pooled pre-training (PPT) instead of Prompt-MAML
     ):

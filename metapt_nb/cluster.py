@@ -123,7 +123,8 @@ def _label(*, texts, k, seed, labels, **_):
 @dataclass(frozen=True)
 class Method:
     "A way to make tasks: one entry, from which command, explorer, caches and tables follow."
-    affinity: object # function (*, texts, k, seed, labels, X, mini_batch_above, workers) -> [n, K]: how well each text fits each task
+    # function (*, texts, k, seed, labels, X, mini_batch_above, workers) -> [n, K]: how well each text fits each task
+    affinity: object
     name: str        # for people
     reads: str       # "texts", "embeddings" or "labels": what its result depends on beside k and seed
 
@@ -169,7 +170,7 @@ def make_tasks(
     encoder="embedded",     # as in `load_encoder`
     min_size: int = 8,      # smaller clusters are dissolved
     mini_batch_above: int = 100_000, # texts; K-means of more goes by mini-batches
-    workers: int = 1,       # processes of LDA; with more than one its prior over topics is fixed and symmetric, and topics no longer repeat
+    workers: int = 1,       # processes of LDA; with more than one its prior is fixed, and topics no longer repeat
 ) -> Tasks:
     "K auxiliary tasks (§4.2), equal for equal seeds; `InputError` for an unknown method or a K that cannot be."
     texts = list(texts)
@@ -291,7 +292,7 @@ def project(
     X,                   # [n, width] embeddings
     how: str = "tsne",   # "tsne", "umap" or "opentsne", which needs the extra `tsne`
     seed: int = 0,
-    above: int = 20_000, # points; "tsne" of more is computed on a seeded sample of so many, the others placed by their neighbours
+    above: int = 20_000, # points; "tsne" of more is computed on a seeded sample, the others placed by their neighbours
 ) -> np.ndarray:         # [n, 2]
     "A two-dimensional projection, cached by content; `InputError` for an unknown one or a missing library."
     require(how in PROJECTIONS, f"how='{how}': choose from {', '.join(PROJECTIONS)}")
@@ -417,7 +418,7 @@ class Exemplars(NamedTuple):
     "Rows that show what a task is about, and how far to trust it."
     near: np.ndarray     # rows nearest the task's centre
     marginal: np.ndarray # rows of least margin
-    margin: np.ndarray   # [n] of every text of the data: cosine to its own task's centre minus that to the nearest other
+    margin: np.ndarray   # [n] of every text: cosine to its own task's centre minus that to the nearest other
 
 def near_and_marginal(
     X,            # [n, width] embeddings, rows of unit length

@@ -448,7 +448,7 @@ def _embedded(name):
     return make_dataset(name, texts, labels, entry.classes, entry.source)
 
 def load_dataset(
-    name_or_path,          # an embedded name (of `EMBEDDED`), one of the paper's (of `FILES`), or a CSV, TSV, JSON lines or Parquet file
+    name_or_path,          # a name of `EMBEDDED` or of `FILES` (the paper's), or a CSV, TSV, JSON lines or Parquet file
     text: str = "text",    # a file's column of texts, or its columns of fields: 'premise,hypothesis'
     label: str = "label",  # a file's column of labels; None reads texts alone
     folder=None,           # of upstream files for the paper's sets, or 'hub'; `$METAPT_DATA` by default

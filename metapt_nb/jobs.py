@@ -105,7 +105,7 @@ def _ray(function, tasks, address, gpus):
 
 # %% ../nbs/02_jobs.ipynb #b1dd666d
 def run_jobs(
-    function,             # called with each tuple's arguments; what it shares with others it reads, what it makes it returns or writes
+    function,             # called with each tuple's arguments; reads what is shared, returns or writes what it makes
     tasks,                # n tuples of arguments
     workers: int = 1,     # processes; 1 is this one
     cluster: str = None,  # a Ray address ('auto', 'host:port', 'local'), instead of local processes
