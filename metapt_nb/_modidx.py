@@ -725,6 +725,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                 'metapt_nb.maml.TaskGradients': ('maml.html#taskgradients', 'metapt_nb/maml.py'),
                                 'metapt_nb.maml.TaskSamples': ('maml.html#tasksamples', 'metapt_nb/maml.py'),
                                 'metapt_nb.maml._after_and_before': ('maml.html#_after_and_before', 'metapt_nb/maml.py'),
+                                'metapt_nb.maml._bytes_of_a_pass': ('maml.html#_bytes_of_a_pass', 'metapt_nb/maml.py'),
                                 'metapt_nb.maml._decoder_keeps': ('maml.html#_decoder_keeps', 'metapt_nb/maml.py'),
                                 'metapt_nb.maml._encoder_keeps': ('maml.html#_encoder_keeps', 'metapt_nb/maml.py'),
                                 'metapt_nb.maml._first': ('maml.html#_first', 'metapt_nb/maml.py'),

@@ -120,7 +120,7 @@ def mean_loss(
     return -float(scaled.gather(1, right).mean())
 
 # %% ../nbs/25_calibrate.ipynb #6d1cb78c
-COLDEST, HOTTEST = 1/20, 20. # beyond, probabilities print as 0 and 1, or as even odds
+COLDEST, HOTTEST = 1/20, 1000. # label words may lie 20 nats apart, which the hottest leaves at even odds
 BOUNDS = np.log(COLDEST), np.log(HOTTEST)
 
 def _right_scores(log_probs, labels):

@@ -192,15 +192,20 @@ def _encoder_keeps(config, sizes, twice):
 # %% ../nbs/42_maml.ipynb #a902c9a5
 def _decoder_keeps(config, sizes, twice):
     "tensor -> numbers kept by one decoder layer."
-    heads, inner, d = config.num_heads, config.num_heads*config.d_kv, config.d_model
+    heads, inner = config.num_heads, config.num_heads*config.d_kv
     kept = {
-        "inputs of three norms": 3*sizes.positions*d,
+        "inputs of three norms": 3*sizes.positions*config.d_model,
         "input of the gate": sizes.positions*config.d_ff*(1 + config.is_gated_act),
-        "queries, keys, values, what they attend to": 4*sizes.positions*inner,
-        "queries seen through W_K, what they read": 2*sizes.positions*heads*d,
-        "weights over its own positions": heads*sizes.steps,
-        "weights over the encoder's rows": heads*sizes.pairs}
-    return {name: (1 + twice)*count for name, count in kept.items()}
+        "queries, keys, values": 3*sizes.positions*inner,
+        "queries seen through W_K": sizes.positions*heads*config.d_model,
+        "attention weights": heads*(sizes.steps + sizes.pairs)}
+    if twice: kept |= {
+        "gradients into three norms": 3*sizes.positions*config.d_model,
+        "gradient into the gate": sizes.positions*config.d_ff,
+        "gradient into attention": sizes.positions*inner,
+        "gradient of what was read": sizes.positions*heads*config.d_model,
+        "gradients of its weights, after and before the softmax": 2*heads*(sizes.steps + sizes.pairs)}
+    return kept
 
 # %% ../nbs/42_maml.ipynb #1e3af507
 def kept_tensors(
@@ -215,12 +220,17 @@ def kept_tensors(
     encoder, decoder = _encoder_keeps(config, sizes, twice), _decoder_keeps(config, sizes, twice)
     kept = {f"encoder: {name}": config.num_layers*size*count for name, count in encoder.items()}
     kept |= {f"decoder: {name}": config.num_decoder_layers*size*count for name, count in decoder.items()}
-    kept["encoder's output, as the decoder reads it"] = (1 + twice)*size*sizes.read*config.d_model
-    # the output layer computes in at least float32: logits, a working copy, and a gradient of them
-    kept["scores of all words"] = (2 + twice)*max(4, size)*sizes.nodes*config.vocab_size
+    kept["encoder's output, as the decoder reads it"] = size*sizes.read*config.d_model
+    # the output layer computes in at least float32
+    kept["scores of all words"] = (1 + twice)*max(4, size)*sizes.nodes*config.vocab_size
     return kept
 
 # %% ../nbs/42_maml.ipynb #92131288
+def _bytes_of_a_pass(backbone, batches, L):
+    "What a pass keeps, and three arrays of all scores with which its backward pass begins: two gradients, their sum."
+    kept = kept_tensors(backbone, batches, L)
+    return sum(kept.values()) + 3*kept["scores of all words"]
+
 def predict_memory(
     backbone: Backbone,
     support,                 # K batches
@@ -231,11 +241,12 @@ def predict_memory(
     task_chunk: int = None,  # as in `task_gradients`
 ) -> int:                    # bytes
     "Peak memory of `task_gradients` beyond the weights; K, m and the lengths are read off the batches."
-    def graph(batches, twice=False): return sum(kept_tensors(backbone, batches, L, twice).values())
+    def standing(batches): return sum(kept_tensors(backbone, batches, L, twice=True).values())
+    def passed(batches): return _bytes_of_a_pass(backbone, batches, L)
     def peak(support, query):
-        if order == "pooled": return graph([*support, *query])
-        if order == "second": return inner_steps*graph(support, twice=True) + graph(query)
-        return max(graph(support), graph(query))
+        if order == "pooled": return passed([*support, *query])
+        if order == "second": return inner_steps*standing(support) + passed(query)
+        return max(passed(support), passed(query))
     n = task_chunk or len(support)
     return max(peak(support[i:i + n], query[i:i + n]) for i in range(0, len(support), n))
 
