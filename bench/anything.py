@@ -8,11 +8,12 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
+import numpy as np, pandas as pd
 
 from metapt_nb.backbone import Backbone
-from metapt_nb.data import load_dataset
+from metapt_nb.data import few_shot, load_dataset
 from metapt_nb.evaluate import CellGroup, GridCell, GridConfig, run_groups
+from metapt_nb.files import atomic
 from metapt_nb.formats import unify
 from metapt_nb.readers import read_rows, to_dataset
 from metapt_nb.t5 import keep_freed_memory
@@ -66,12 +67,24 @@ STUDIES = dict(
     smollm2=Study(of_packages, size(16, 16, 200), "smollm2"))
 
 
+def yardstick(dataset, config, seed):
+    "What the accuracy of a cell is to be compared with, on its own test rows."
+    test = few_shot(dataset, config.n_train, config.n_dev, seed, config.n_test).test
+    options = [len(dataset.options[row]) if dataset.options else len(dataset.classes) for row in test]
+    return dict(
+        dataset=dataset.name, seed=seed, rows=len(dataset), options=max(options),
+        majority=np.bincount(dataset.labels[test]).max()/len(test), chance=np.mean(1/np.array(options)))
+
+
 def run(name, folder):
-    "The rows of a study, one per data set and seed."
+    "The rows of a study, one per data set and seed; beside them the yardsticks."
     study = STUDIES[name]
+    sets = study.sets(Path(folder))
+    yardsticks = pd.DataFrame([yardstick(dataset, study.config, seed) for dataset in sets for seed in SEEDS])
+    with atomic(OUT/name/"yardsticks.csv") as tmp: yardsticks.to_csv(tmp, index=False)
     backbone = Backbone.load(study.backbone)
     groups = []
-    for dataset in study.sets(Path(folder)):
+    for dataset in sets:
         cells = [GridCell("PT", backbone.init_prompt(seed=seed), seed) for seed in SEEDS]
         groups += [CellGroup(dataset, [cell], study.config) for cell in cells]
     return run_groups(groups, backbone, OUT/name)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np, torch, torch.nn.functional as F
 from peft import PromptTuningConfig, get_peft_model
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from bench import (
@@ -226,6 +227,12 @@ def first_layers(layers):
     return ours, peer
 
 
+def flop_of(run):
+    "Floating-point operations of a call."
+    with FlopCounterMode(display=False) as counter: run()
+    return counter.get_total_flops()
+
+
 def bench_meta(layers=None, K=2, m=4, L=20, repeats=3):
     "An exact meta-gradient on SmolLM2, or on its first layers, by this engine and by `higher`."
     ours, peer = first_layers(layers)
@@ -236,8 +243,9 @@ def bench_meta(layers=None, K=2, m=4, L=20, repeats=3):
     exact = runs["higher"]()
     error = float((runs["ours"]() - exact).norm()/exact.norm())
     assert error < 1e-3, error
+    flop = {name: flop_of(run) for name, run in runs.items()}
     layers = len(ours.model.base_model.layers)
-    return dict(layers=layers, K=K, m=m, L=L, error=error, seconds=race(runs, repeats))
+    return dict(layers=layers, K=K, m=m, L=L, error=error, flop=flop, seconds=race(runs, repeats))
 
 
 # Predictions
@@ -337,6 +345,7 @@ def bench_embed(n=1000, repeats=3):
     runs = dict(
         encode=lambda: model.encode(texts, normalize_embeddings=True, show_progress_bar=False),
         ours=lambda: embed_texts(texts, cache=False))
+    if "bfloat16" in dtypes(): runs["bfloat16"] = lambda: embed_texts(texts, cache=False, dtype="bfloat16")
     want = runs["encode"]()
     apart = {name: float((1 - (run()*want).sum(1)).max()) for name, run in runs.items()}
     assert max(apart.values()) < 1e-3, apart
@@ -403,7 +412,10 @@ def tune_rows(section, measured, name, goal, goal_of_five):
 
 
 def meta_rows(section, found):
-    told = f"{found['layers']} layers, K = {found['K']}, relative error {found['error']:.0e}"
+    more = found["flop"]["higher"]/found["flop"]["ours"]
+    told = (
+        f"{found['layers']} layers, K = {found['K']}, relative error {found['error']:.0e}; "
+        f"higher needs {more:.2f} times as many floating-point operations")
     return [Row("exact meta-gradient, SmolLM2, against higher", ratios(found, "higher", "ours"), 1.3, section, told)]
 
 
@@ -413,9 +425,13 @@ def predict_rows(section, found):
 
 
 def embed_rows(section, found):
-    told = f"{found['n']} sentences; cosine distance up to {max(0., found['apart']['ours']):.0e}"
-    times = ratios(found, "encode", "ours")
-    return [Row("`embed_texts`, against `SentenceTransformer.encode`", times, 1.5, section, told)]
+    rows = []
+    for name, apart in found["apart"].items():
+        if name == "encode": continue
+        told = f"{found['n']} sentences; cosine distance up to {max(0., apart):.0e}"
+        what = f"`embed_texts`, {'float32' if name == 'ours' else name}, against `SentenceTransformer.encode`"
+        rows.append(Row(what, ratios(found, "encode", name), 1.5, section, told))
+    return rows
 
 
 def cold_rows(section, found):
