@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['EMBEDDED_PACKAGE', 'EMBEDDED_CONFIG', 'MASK', 'MOST_COMMON', 'KINDS', 'TOKENIZERS', 'OWN', 'TINY_WORDS', 'WORDS',
-           'TEMPLATE', 'INITS', 'dequantise', 'embedded_weights', 'Marks', 'Kind', 'Backbone', 'pick_device',
-           'pick_dtype', 'find_kind', 'default_words', 'Batch', 'concat', 'Frame', 'Written', 'split_log_probs',
-           'task_losses']
+           'TEMPLATE', 'POSITIONS', 'INITS', 'dequantise', 'embedded_weights', 'Marks', 'Kind', 'Backbone',
+           'pick_device', 'pick_dtype', 'find_kind', 'default_words', 'Batch', 'concat', 'Frame', 'Written',
+           'split_log_probs', 'task_losses']
 
 # %% ../nbs/23_backbone.ipynb #8572d0b2
 import json, re
@@ -402,6 +402,7 @@ WORDS = { # the paper's label words (§3.1)
     3: ("bad", "maybe", "good"),
     5: ("terrible", "bad", "maybe", "good", "great")}
 TEMPLATE = "{text} It was {mask}."
+POSITIONS = ("before", "after") # of a prompt: in front of the text, or behind it
 
 def default_words(
     labels, # class indices
@@ -460,6 +461,7 @@ class Batch:
     template: str
     truncated: int         # texts that were cut
     cut: dict              # field -> texts in which it was cut
+    position: str = "before" # the prompt stands "before" the text or "after" it
 
     def __len__(self): return len(self.labels)
     def __getitem__(self, idx):
@@ -498,6 +500,10 @@ def concat(
     batches, # batches of one backbone
 ) -> Batch:
     "One batch of all examples, in order."
+    positions = sorted({batch.position for batch in batches})
+    require(
+        len(positions) == 1,
+        f"batches: prompts {' and '.join(positions)} the text: encode them all with one position")
     longest = max(batch.ids.shape[1] for batch in batches)
     # positions past a length are masked, whatever stands there
     ids = torch.cat([F.pad(batch.ids, (0, longest - batch.ids.shape[1])) for batch in batches])
@@ -618,7 +624,7 @@ def _own_sets(self: Backbone, options, words, template, per_piece, n):
     return tuple(sets), torch.tensor(owns, dtype=torch.long)
 
 @patch
-def _as_batch(self: Backbone, written, labels, sets, owns, template):
+def _as_batch(self: Backbone, written, labels, sets, owns, template, position):
     "Written examples as a batch on this device."
     ids, lengths = _pad([row.ids for row in written], self.tokenizer.pad_token_id or 0)
     most = int(ids.max()) if len(written) else 0
@@ -630,7 +636,7 @@ def _as_batch(self: Backbone, written, labels, sets, owns, template):
     cut = {name: sum(name in row.cut for row in written) for name in template.fields}
     return Batch(
         ids.to(self.device), lengths, holes, torch.as_tensor(labels, dtype=torch.long), sets, owns,
-        template.string, sum(bool(row.cut) for row in written), cut)
+        template.string, sum(bool(row.cut) for row in written), cut, position)
 
 # %% ../nbs/23_backbone.ipynb #47077304
 @patch
@@ -643,8 +649,10 @@ def encode(self: Backbone,
     options=None,             # B tuples of strings: what each example decides between, instead of `words`
     first: str = None,        # field that gives way where a text is too long; the longest by default
     per_piece: bool = False,  # as in `label_set`
+    position: str = "before", # where the prompt stands: one of `POSITIONS`
 ) -> Batch:
     "Texts in the template, labels as indices of the label words; `InputError` names the first wrong row."
+    require(position in POSITIONS, f"position='{position}': choose {' or '.join(POSITIONS)}")
     template = Template(str(template))
     columns = _by_field(texts, template)
     _check_columns(columns, labels, options)
@@ -654,7 +662,7 @@ def encode(self: Backbone,
     sets, owns = self._own_sets(options, words, template.string, per_piece, n)
     if labels is not None: _check_labels(known, sets, owns)
     written = self._write_all(columns, template, max_length, first)
-    return self._as_batch(written, known, sets, owns, template)
+    return self._as_batch(written, known, sets, owns, template, position)
 
 # %% ../nbs/23_backbone.ipynb #5a779945
 @patch
@@ -706,7 +714,7 @@ def states(self: Backbone,
     "The last hidden state at each node, in the dtype of the prompts."
     self._check_prompt(prompt, batch)
     if prompt.dim() == 2: prompt = prompt.expand(len(batch), *prompt.shape)
-    asked = Asked(prompt, batch.ids, batch.lengths, batch.holes, trees)
+    asked = Asked(prompt, batch.ids, batch.lengths, batch.holes, trees, batch.position == "after")
     return self.lm.states(asked, twice).to(self.prompt_dtype)
 
 # %% ../nbs/23_backbone.ipynb #4bf791b9
@@ -825,14 +833,26 @@ def _text_rows(backbone, n_tokens, generator, text):
     ids = torch.tensor((backbone._pieces(text)*n_tokens)[:n_tokens])
     return backbone.embedding[send(ids, backbone.device)]
 
-INITS = {"vocab": _vocab_rows, "normal": _normal_rows, "text": _text_rows}
+def _name_rows(backbone, n_tokens, generator, names):
+    "A row per task, the mean over its name's pieces, then different ones of the commonest pieces."
+    require(
+        isinstance(names, (list, tuple)) and all(re.search(r"[^\W_]", name) for name in names),
+        "how='names' needs text=[…], the names of the tasks")
+    E, common = backbone.embedding, KINDS[backbone.kind].common(backbone)
+    spoken = [backbone._pieces(re.sub("[-_]", " ", name).strip()) for name in names]
+    means = [E[send(torch.tensor(ids), E.device)].mean(0) for ids in spoken[:n_tokens]]
+    drawn = common[torch.randperm(len(common), generator=generator)]
+    others = drawn[torch.arange(n_tokens - len(means)) % len(drawn)] # again from the first when they run out
+    return torch.cat([*(row[None] for row in means), E[send(others, E.device)]])
+
+INITS = {"vocab": _vocab_rows, "normal": _normal_rows, "text": _text_rows, "names": _name_rows}
 
 @patch
 def init_prompt(self: Backbone,
     n_tokens: int = 20,    # L
-    how: str = "vocab",    # "vocab" (rows of the embedding table), "normal" (N(0, scale²)) or "text"
+    how: str = "vocab",    # "vocab" (rows of the embedding table), "normal" (N(0, scale²)), "text" or "names"
     seed: int = 0,
-    text: str = None,      # for how="text": its pieces, repeated to L rows
+    text=None,             # for how="text": its pieces, repeated to L rows; for how="names": a list of tasks' names
 ) -> torch.Tensor:         # [L, d]
     "An initial soft prompt."
     require(n_tokens >= 1, f"n_tokens={n_tokens}: a prompt needs at least one row")
