@@ -710,31 +710,35 @@ def states(self: Backbone,
     batch: Batch,
     trees,                # B `labels.Tree`s: what is asked
     twice: bool = False,  # whether the result will be differentiated twice
+    shared=None,          # [B] on the host: examples of equal numbers have the same prompt; a causal model reads it once
 ) -> torch.Tensor:        # [Σ N, d]
     "The last hidden state at each node, in the dtype of the prompts."
     self._check_prompt(prompt, batch)
-    if prompt.dim() == 2: prompt = prompt.expand(len(batch), *prompt.shape)
-    asked = Asked(prompt, batch.ids, batch.lengths, batch.holes, trees, batch.position == "after")
+    if prompt.dim() == 2:
+        prompt = prompt.expand(len(batch), *prompt.shape)
+        shared = torch.zeros(len(batch), dtype=torch.long)
+    asked = Asked(prompt, batch.ids, batch.lengths, batch.holes, trees, batch.position == "after", shared)
     return self.lm.states(asked, twice).to(self.prompt_dtype)
 
 # %% ../nbs/23_backbone.ipynb #4bf791b9
 @patch
-def _added_up(self: Backbone, prompt, batch, trees, twice=False):
+def _added_up(self: Backbone, prompt, batch, trees, twice, shared):
     "Scores [B, C] of the labels of each example's tree, in nats."
-    logits = self.lm.head(self.states(prompt, batch, trees, twice))
+    logits = self.lm.head(self.states(prompt, batch, trees, twice, shared))
     reads = Reads(*(send(part, logits.device) for part in gather_reads(trees)))
     log_p = logits[reads.rows, reads.pieces] - logits.logsumexp(-1)[reads.rows]
     return add_up(log_p, reads)
 
 @patch
-def _in_parts(self: Backbone, prompt, batch, twice, most=4096):
+def _in_parts(self: Backbone, prompt, batch, twice, shared, most=4096):
     "As `_added_up` of all labels, at most so many distributions at a time."
     trees = [own.tree for own in batch.own_sets]
     C = max(tree.labels for tree in trees)
     parts = []
     for i, j in runs([len(tree.nodes) for tree in trees], most):
         own = prompt if prompt.dim() == 2 else prompt[i:j]
-        scores = self._added_up(own, batch[i:j], trees[i:j], twice)
+        likewise = None if shared is None else shared[i:j]
+        scores = self._added_up(own, batch[i:j], trees[i:j], twice, likewise)
         parts.append(F.pad(scores, (0, C - scores.shape[1]), value=float("-inf")))
     return torch.cat(parts)
 
@@ -743,12 +747,13 @@ def log_probs(self: Backbone,
     prompt: torch.Tensor, # [L, d], or one per example [B, L, d]; L = 0 is no prompt
     batch: Batch,
     twice: bool = False,  # whether the result will be differentiated twice
+    shared=None,          # as in `states`
 ) -> torch.Tensor:        # [B, C] nats; −∞ where an example has fewer labels
     "log p(⟨X⟩ = z_c | [P; H(x)]) for each example and label (§3.2), normalised over the vocabulary at each piece."
     if len(batch) == 0: return prompt.new_zeros(0, batch.n_labels, dtype=self.prompt_dtype)
-    if not batch.plain: return self._in_parts(prompt, batch, twice)
+    if not batch.plain: return self._in_parts(prompt, batch, twice, shared)
     trees = [batch.sets[0].tree]*len(batch)
-    logits = self.lm.head(self.states(prompt, batch, trees, twice))
+    logits = self.lm.head(self.states(prompt, batch, trees, twice, shared))
     return logits[:, batch.word_ids] - logits.logsumexp(-1, keepdim=True)
 
 @patch
@@ -756,13 +761,14 @@ def loss(self: Backbone,
     prompt: torch.Tensor, # [L, d] or [B, L, d]
     batch: Batch,         # with labels
     twice: bool = False,  # as in `log_probs`
+    shared=None,          # as in `states`
 ) -> torch.Tensor:        # [B]
     "Negative log-likelihood of each example's right label, in nats (§3.2); of the others nothing is computed."
     require(bool((batch.labels >= 0).all()), "labels: unknown for some examples: encode them with labels")
     if len(batch) and not batch.plain:
         trees = [own.paths[label] for own, label in zip(batch.own_sets, batch.labels.tolist())]
-        return -self._added_up(prompt, batch, trees, twice)[:, 0]
-    log_probs = self.log_probs(prompt, batch, twice)
+        return -self._added_up(prompt, batch, trees, twice, shared)[:, 0]
+    log_probs = self.log_probs(prompt, batch, twice, shared)
     return -log_probs.gather(1, send(batch.labels, log_probs.device)[:, None])[:, 0]
 
 # %% ../nbs/23_backbone.ipynb #34a2ab54
@@ -790,10 +796,10 @@ def predict(self: Backbone,
 
 # %% ../nbs/23_backbone.ipynb #b3c9300b
 def _side_by_side(prompts, batches):
-    "Which prompt each example has, all examples as one batch, and the sizes of the batches."
+    "The prompt of each example, and which it is; all examples as one batch; the sizes of the batches."
     sizes = [len(batch) for batch in batches]
     owner = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
-    return send(owner, prompts.device), concat(batches), sizes
+    return prompts[send(owner, prompts.device)], owner, concat(batches), sizes
 
 def split_log_probs(
     backbone: Backbone,
@@ -802,8 +808,8 @@ def split_log_probs(
     twice: bool = False,   # as in `log_probs`
 ) -> tuple:                # K tensors [B_k, C]
     "Log-probabilities of each batch under its own prompt."
-    owner, together, sizes = _side_by_side(prompts, batches)
-    return backbone.log_probs(prompts[owner], together, twice).split(sizes)
+    own, owner, together, sizes = _side_by_side(prompts, batches)
+    return backbone.log_probs(own, together, twice, owner).split(sizes)
 
 def task_losses(
     backbone: Backbone,
@@ -812,9 +818,9 @@ def task_losses(
     twice: bool = False,   # as in `log_probs`
 ) -> torch.Tensor:         # [K] nats
     "Mean loss of each batch under its own prompt."
-    owner, together, sizes = _side_by_side(prompts, batches)
-    losses = backbone.loss(prompts[owner], together, twice).split(sizes)
-    return torch.stack([own.mean() for own in losses])
+    own, owner, together, sizes = _side_by_side(prompts, batches)
+    losses = backbone.loss(own, together, twice, owner).split(sizes)
+    return torch.stack([some.mean() for some in losses])
 
 # %% ../nbs/23_backbone.ipynb #6b408b93
 def _vocab_rows(backbone, n_tokens, generator, text):
