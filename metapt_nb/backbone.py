@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['EMBEDDED_PACKAGE', 'EMBEDDED_CONFIG', 'MASK', 'MOST_COMMON', 'KINDS', 'TOKENIZERS', 'OWN', 'TINY_WORDS', 'WORDS',
-           'TEMPLATE', 'INITS', 'dequantise', 'embedded_weights', 'Marks', 'Kind', 'Backbone', 'pick_device',
-           'pick_dtype', 'find_kind', 'default_words', 'Batch', 'concat', 'Frame', 'Written', 'split_log_probs',
-           'task_losses']
+           'TEMPLATE', 'POSITIONS', 'INITS', 'dequantise', 'embedded_weights', 'Marks', 'Kind', 'Backbone',
+           'pick_device', 'pick_dtype', 'find_kind', 'default_words', 'Batch', 'concat', 'Frame', 'Written',
+           'split_log_probs', 'task_losses']
 
 # %% ../nbs/23_backbone.ipynb #8572d0b2
 import json, re
@@ -402,6 +402,7 @@ WORDS = { # the paper's label words (§3.1)
     3: ("bad", "maybe", "good"),
     5: ("terrible", "bad", "maybe", "good", "great")}
 TEMPLATE = "{text} It was {mask}."
+POSITIONS = ("before", "after") # of a prompt: in front of the text, or behind it
 
 def default_words(
     labels, # class indices
@@ -460,6 +461,7 @@ class Batch:
     template: str
     truncated: int         # texts that were cut
     cut: dict              # field -> texts in which it was cut
+    position: str = "before" # the prompt stands "before" the text or "after" it
 
     def __len__(self): return len(self.labels)
     def __getitem__(self, idx):
@@ -498,6 +500,10 @@ def concat(
     batches, # batches of one backbone
 ) -> Batch:
     "One batch of all examples, in order."
+    positions = sorted({batch.position for batch in batches})
+    require(
+        len(positions) == 1,
+        f"batches: prompts {' and '.join(positions)} the text: encode them all with one position")
     longest = max(batch.ids.shape[1] for batch in batches)
     # positions past a length are masked, whatever stands there
     ids = torch.cat([F.pad(batch.ids, (0, longest - batch.ids.shape[1])) for batch in batches])
@@ -618,7 +624,7 @@ def _own_sets(self: Backbone, options, words, template, per_piece, n):
     return tuple(sets), torch.tensor(owns, dtype=torch.long)
 
 @patch
-def _as_batch(self: Backbone, written, labels, sets, owns, template):
+def _as_batch(self: Backbone, written, labels, sets, owns, template, position):
     "Written examples as a batch on this device."
     ids, lengths = _pad([row.ids for row in written], self.tokenizer.pad_token_id or 0)
     most = int(ids.max()) if len(written) else 0
@@ -630,7 +636,7 @@ def _as_batch(self: Backbone, written, labels, sets, owns, template):
     cut = {name: sum(name in row.cut for row in written) for name in template.fields}
     return Batch(
         ids.to(self.device), lengths, holes, torch.as_tensor(labels, dtype=torch.long), sets, owns,
-        template.string, sum(bool(row.cut) for row in written), cut)
+        template.string, sum(bool(row.cut) for row in written), cut, position)
 
 # %% ../nbs/23_backbone.ipynb #47077304
 @patch
@@ -643,8 +649,10 @@ def encode(self: Backbone,
     options=None,             # B tuples of strings: what each example decides between, instead of `words`
     first: str = None,        # field that gives way where a text is too long; the longest by default
     per_piece: bool = False,  # as in `label_set`
+    position: str = "before", # where the prompt stands: one of `POSITIONS`
 ) -> Batch:
     "Texts in the template, labels as indices of the label words; `InputError` names the first wrong row."
+    require(position in POSITIONS, f"position='{position}': choose {' or '.join(POSITIONS)}")
     template = Template(str(template))
     columns = _by_field(texts, template)
     _check_columns(columns, labels, options)
@@ -654,7 +662,7 @@ def encode(self: Backbone,
     sets, owns = self._own_sets(options, words, template.string, per_piece, n)
     if labels is not None: _check_labels(known, sets, owns)
     written = self._write_all(columns, template, max_length, first)
-    return self._as_batch(written, known, sets, owns, template)
+    return self._as_batch(written, known, sets, owns, template, position)
 
 # %% ../nbs/23_backbone.ipynb #5a779945
 @patch
@@ -702,31 +710,35 @@ def states(self: Backbone,
     batch: Batch,
     trees,                # B `labels.Tree`s: what is asked
     twice: bool = False,  # whether the result will be differentiated twice
+    shared=None,          # [B] on the host: examples of equal numbers have the same prompt; a causal model reads it once
 ) -> torch.Tensor:        # [Σ N, d]
     "The last hidden state at each node, in the dtype of the prompts."
     self._check_prompt(prompt, batch)
-    if prompt.dim() == 2: prompt = prompt.expand(len(batch), *prompt.shape)
-    asked = Asked(prompt, batch.ids, batch.lengths, batch.holes, trees)
+    if prompt.dim() == 2:
+        prompt = prompt.expand(len(batch), *prompt.shape)
+        shared = torch.zeros(len(batch), dtype=torch.long)
+    asked = Asked(prompt, batch.ids, batch.lengths, batch.holes, trees, batch.position == "after", shared)
     return self.lm.states(asked, twice).to(self.prompt_dtype)
 
 # %% ../nbs/23_backbone.ipynb #4bf791b9
 @patch
-def _added_up(self: Backbone, prompt, batch, trees, twice=False):
+def _added_up(self: Backbone, prompt, batch, trees, twice, shared):
     "Scores [B, C] of the labels of each example's tree, in nats."
-    logits = self.lm.head(self.states(prompt, batch, trees, twice))
+    logits = self.lm.head(self.states(prompt, batch, trees, twice, shared))
     reads = Reads(*(send(part, logits.device) for part in gather_reads(trees)))
     log_p = logits[reads.rows, reads.pieces] - logits.logsumexp(-1)[reads.rows]
     return add_up(log_p, reads)
 
 @patch
-def _in_parts(self: Backbone, prompt, batch, twice, most=4096):
+def _in_parts(self: Backbone, prompt, batch, twice, shared, most=4096):
     "As `_added_up` of all labels, at most so many distributions at a time."
     trees = [own.tree for own in batch.own_sets]
     C = max(tree.labels for tree in trees)
     parts = []
     for i, j in runs([len(tree.nodes) for tree in trees], most):
         own = prompt if prompt.dim() == 2 else prompt[i:j]
-        scores = self._added_up(own, batch[i:j], trees[i:j], twice)
+        likewise = None if shared is None else shared[i:j]
+        scores = self._added_up(own, batch[i:j], trees[i:j], twice, likewise)
         parts.append(F.pad(scores, (0, C - scores.shape[1]), value=float("-inf")))
     return torch.cat(parts)
 
@@ -735,12 +747,13 @@ def log_probs(self: Backbone,
     prompt: torch.Tensor, # [L, d], or one per example [B, L, d]; L = 0 is no prompt
     batch: Batch,
     twice: bool = False,  # whether the result will be differentiated twice
+    shared=None,          # as in `states`
 ) -> torch.Tensor:        # [B, C] nats; −∞ where an example has fewer labels
     "log p(⟨X⟩ = z_c | [P; H(x)]) for each example and label (§3.2), normalised over the vocabulary at each piece."
     if len(batch) == 0: return prompt.new_zeros(0, batch.n_labels, dtype=self.prompt_dtype)
-    if not batch.plain: return self._in_parts(prompt, batch, twice)
+    if not batch.plain: return self._in_parts(prompt, batch, twice, shared)
     trees = [batch.sets[0].tree]*len(batch)
-    logits = self.lm.head(self.states(prompt, batch, trees, twice))
+    logits = self.lm.head(self.states(prompt, batch, trees, twice, shared))
     return logits[:, batch.word_ids] - logits.logsumexp(-1, keepdim=True)
 
 @patch
@@ -748,13 +761,14 @@ def loss(self: Backbone,
     prompt: torch.Tensor, # [L, d] or [B, L, d]
     batch: Batch,         # with labels
     twice: bool = False,  # as in `log_probs`
+    shared=None,          # as in `states`
 ) -> torch.Tensor:        # [B]
     "Negative log-likelihood of each example's right label, in nats (§3.2); of the others nothing is computed."
     require(bool((batch.labels >= 0).all()), "labels: unknown for some examples: encode them with labels")
     if len(batch) and not batch.plain:
         trees = [own.paths[label] for own, label in zip(batch.own_sets, batch.labels.tolist())]
-        return -self._added_up(prompt, batch, trees, twice)[:, 0]
-    log_probs = self.log_probs(prompt, batch, twice)
+        return -self._added_up(prompt, batch, trees, twice, shared)[:, 0]
+    log_probs = self.log_probs(prompt, batch, twice, shared)
     return -log_probs.gather(1, send(batch.labels, log_probs.device)[:, None])[:, 0]
 
 # %% ../nbs/23_backbone.ipynb #34a2ab54
@@ -782,10 +796,10 @@ def predict(self: Backbone,
 
 # %% ../nbs/23_backbone.ipynb #b3c9300b
 def _side_by_side(prompts, batches):
-    "Which prompt each example has, all examples as one batch, and the sizes of the batches."
+    "The prompt of each example, and which it is; all examples as one batch; the sizes of the batches."
     sizes = [len(batch) for batch in batches]
     owner = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
-    return send(owner, prompts.device), concat(batches), sizes
+    return prompts[send(owner, prompts.device)], owner, concat(batches), sizes
 
 def split_log_probs(
     backbone: Backbone,
@@ -794,8 +808,8 @@ def split_log_probs(
     twice: bool = False,   # as in `log_probs`
 ) -> tuple:                # K tensors [B_k, C]
     "Log-probabilities of each batch under its own prompt."
-    owner, together, sizes = _side_by_side(prompts, batches)
-    return backbone.log_probs(prompts[owner], together, twice).split(sizes)
+    own, owner, together, sizes = _side_by_side(prompts, batches)
+    return backbone.log_probs(own, together, twice, owner).split(sizes)
 
 def task_losses(
     backbone: Backbone,
@@ -804,9 +818,9 @@ def task_losses(
     twice: bool = False,   # as in `log_probs`
 ) -> torch.Tensor:         # [K] nats
     "Mean loss of each batch under its own prompt."
-    owner, together, sizes = _side_by_side(prompts, batches)
-    losses = backbone.loss(prompts[owner], together, twice).split(sizes)
-    return torch.stack([own.mean() for own in losses])
+    own, owner, together, sizes = _side_by_side(prompts, batches)
+    losses = backbone.loss(own, together, twice, owner).split(sizes)
+    return torch.stack([some.mean() for some in losses])
 
 # %% ../nbs/23_backbone.ipynb #6b408b93
 def _vocab_rows(backbone, n_tokens, generator, text):
@@ -825,14 +839,26 @@ def _text_rows(backbone, n_tokens, generator, text):
     ids = torch.tensor((backbone._pieces(text)*n_tokens)[:n_tokens])
     return backbone.embedding[send(ids, backbone.device)]
 
-INITS = {"vocab": _vocab_rows, "normal": _normal_rows, "text": _text_rows}
+def _name_rows(backbone, n_tokens, generator, names):
+    "A row per task, the mean over its name's pieces, then different ones of the commonest pieces."
+    require(
+        isinstance(names, (list, tuple)) and all(re.search(r"[^\W_]", name) for name in names),
+        "how='names' needs text=[…], the names of the tasks")
+    E, common = backbone.embedding, KINDS[backbone.kind].common(backbone)
+    spoken = [backbone._pieces(re.sub("[-_]", " ", name).strip()) for name in names]
+    means = [E[send(torch.tensor(ids), E.device)].mean(0) for ids in spoken[:n_tokens]]
+    drawn = common[torch.randperm(len(common), generator=generator)]
+    others = drawn[torch.arange(n_tokens - len(means)) % len(drawn)] # again from the first when they run out
+    return torch.cat([*(row[None] for row in means), E[send(others, E.device)]])
+
+INITS = {"vocab": _vocab_rows, "normal": _normal_rows, "text": _text_rows, "names": _name_rows}
 
 @patch
 def init_prompt(self: Backbone,
     n_tokens: int = 20,    # L
-    how: str = "vocab",    # "vocab" (rows of the embedding table), "normal" (N(0, scale²)) or "text"
+    how: str = "vocab",    # "vocab" (rows of the embedding table), "normal" (N(0, scale²)), "text" or "names"
     seed: int = 0,
-    text: str = None,      # for how="text": its pieces, repeated to L rows
+    text=None,             # for how="text": its pieces, repeated to L rows; for how="names": a list of tasks' names
 ) -> torch.Tensor:         # [L, d]
     "An initial soft prompt."
     require(n_tokens >= 1, f"n_tokens={n_tokens}: a prompt needs at least one row")

@@ -34,6 +34,7 @@ def save_prompt(
     # what is as it mostly is stays out: cards of earlier versions say as much
     if backbone.kind != "t5": full["kind"] = backbone.kind
     if any(own.per_piece for own in batch.sets): full["per_piece"] = True
+    if batch.position != "before": full["position"] = batch.position
     full |= card
     tensors = {"prompt": prompt.detach().cpu().contiguous()}
     with atomic(path) as tmp: save_file(tensors, tmp, metadata={"metapt": json.dumps(full)})
@@ -84,6 +85,7 @@ class Reading:
     per_piece: bool = False  # as in `Backbone.label_set`
     temperature: float = 1.  # that its scores are divided by
     option_columns: str = "" # of the table it was tuned on, comma separated
+    position: str = "before" # of the prompt, one of `backbone.POSITIONS`
 
     @property
     def fields(self) -> tuple:
@@ -106,7 +108,7 @@ class Reading:
         "Texts as the prompt wants them."
         return backbone.encode(
             texts, words=self.words or None, template=self.template, max_length=self.max_length,
-            options=options, per_piece=self.per_piece)
+            options=options, per_piece=self.per_piece, position=self.position)
 
 def reading_of(
     card: dict, # of `load_prompt`

@@ -197,13 +197,17 @@ def layout(
     L: int,                # prompt rows of every example
     lengths: torch.Tensor, # [b] tokens of each, on the host
     device="cpu",          # where the layout is wanted
+    after: bool = False,   # whether the prompt stands behind the text
 ) -> Layout:
     "Prompt rows of all examples first, then their tokens."
     b, t = len(lengths), int(lengths.max())
     text = torch.arange(t) < lengths[:, None]
-    real = torch.cat([text.new_ones(b, L), text], 1)
+    real = torch.arange(L + t) < lengths[:, None] + L
     place = torch.arange(b*(L + t)).view(b, L + t)
-    slots = torch.cat([place[:, :L].flatten(), place[:, L:][text]])
+    begins = lengths if after else torch.zeros_like(lengths) # where each prompt does
+    prompts = place.gather(1, begins[:, None] + torch.arange(L))
+    texts = place[:, :t] if after else place[:, L:]
+    slots = torch.cat([prompts.flatten(), texts[text]])
     rows = torch.zeros(b*(L + t), dtype=torch.long)
     rows[slots] = torch.arange(len(slots))
     tokens = text.flatten().nonzero()[:, 0]
@@ -392,9 +396,10 @@ def encode(self: T5,
     ids: torch.Tensor,     # [b, ≥ T − L] token ids, whatever stands behind the lengths
     lengths: torch.Tensor, # [b] on the host
     fused: bool = False,
+    after: bool = False,   # as in `layout`
 ) -> tuple:                # ([b, T, d], Layout)
     "The encoder's output, zeros at padding."
-    lay = layout(prompt.shape[1], lengths, prompt.device)
+    lay = layout(prompt.shape[1], lengths, prompt.device, after)
     bias = self._bias(self.model.encoder, lay.real)
     rows, tokens = self._embed(prompt, ids, lay)
     x = torch.cat([rows, tokens])
@@ -515,18 +520,18 @@ def runs(
 
 # %% ../nbs/20_t5.ipynb #fa1c50ab
 @patch
-def _group(self: T5, part, prompt, ids, lengths, start, trees, fused):
-    "The decoder's output for the examples `part`, sorted by length."
+def _group(self: T5, part, prompt, ids, lengths, start, trees, **how):
+    "The decoder's output for the examples `part`, sorted by length; `how` goes to `encode`."
     there = send(part, prompt.device)
-    outputs, real = self._encode_runs(prompt[there], ids[there], lengths[part], fused)
+    outputs, real = self._encode_runs(prompt[there], ids[there], lengths[part], **how)
     return self.decode(outputs, real, steps([trees[i] for i in part.tolist()], start, prompt.device))
 
 @patch
-def _encode_runs(self: T5, prompt, ids, n, fused):
+def _encode_runs(self: T5, prompt, ids, n, **how):
     "The encoder's output [b, T, d] of examples sorted by length n, run by run, and where it has rows [b, T]."
     outputs, real = [], []
     for i, j in runs((n + prompt.shape[1]).tolist(), self.rows):
-        H, lay = self.encode(prompt[i:j], ids[i:j], n[i:j], fused)
+        H, lay = self.encode(prompt[i:j], ids[i:j], n[i:j], **how)
         missing = int(n[-1] - n[j - 1]) # this run is padded to its own longest
         outputs.append(F.pad(H, (0, 0, 0, missing)))
         real.append(F.pad(lay.real, (0, missing)))
@@ -564,12 +569,13 @@ def __call__(self: T5,
     start,                 # the decoder's first two tokens; the second is the mask
     trees=None,            # B `labels.Tree`s; by default each asks at the mask alone
     fused: bool = False,   # fused attention: faster on a GPU, once differentiable
+    after: bool = False,   # whether the prompt stands behind the text
 ) -> torch.Tensor:         # [Σ N, d]
     "The decoder's output at each node of each example's tree, in order; no work is done on padding."
     if len(lengths) == 0: return prompt.new_zeros(0, self.config.d_model, dtype=self.model.dtype)
     if trees is None: trees = [PLAIN]*len(lengths)
     parts = self.groups(lengths, trees)
-    out = [self._group(part, prompt, ids, lengths, start, trees, fused) for part in parts]
+    out = [self._group(part, prompt, ids, lengths, start, trees, fused=fused, after=after) for part in parts]
     sizes = torch.tensor([len(tree.nodes) for tree in trees])
     return torch.cat(out)[send(back_in_order(torch.cat(parts), sizes), prompt.device)]
 
