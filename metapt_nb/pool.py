@@ -9,7 +9,7 @@ __all__ = ['LEVELS', 'TOY_TASKS', 'TEXT', 'PAIR', 'TITLED', 'SENTENCES', 'TWEETS
            'fit', 'Relation', 'relation', 'long_texts', 'Texts', 'task_texts', 'Leak', 'find_leaks', 'without_leaks',
            'own_leaks', 'plot_leaks', 'MetaTask', 'encode_part', 'meta_tasks', 'refusals']
 
-# %% ../nbs/31_pool.ipynb #90f16faa
+# %% ../nbs/31_pool.ipynb #f6daba1b
 import difflib, json, re
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
@@ -24,15 +24,17 @@ from .backbone import Backbone, Batch
 from .data import Dataset, FewShot, few_shot, make_dataset, normal_form
 from .files import InputError, cache_dir, require
 from .formats import format_of
-from .readers import as_words, holds_draws, open_dataset, read_draw, _common_test, _draws, _in_order, _usual_shots
+from .readers import as_words, holds_draws, open_dataset, read_draw
+from .readers import _common_test, _draws, _in_order, _usual_shots
 from .upstream import PARTS
 
-# %% ../nbs/31_pool.ipynb #995a2fdc
+# %% ../nbs/31_pool.ipynb #f936b925
 def _told(file, name):
     "A file of the package, or one of the same form."
     path = files("metapt_nb")/name if file is None else Path(file)
     try: return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as e: raise InputError(f"{path}: not readable as JSON ({e})") from e
+    except (OSError, json.JSONDecodeError) as e:
+        raise InputError(f"{path}: not readable as JSON ({e}): check place and form") from e
 
 class Family(NamedTuple):
     "Tasks that have something in common."
@@ -61,7 +63,7 @@ def read_kinds(
     told = _told(file, "task_families.json")["kinds"]
     return {task: kind for kind, tasks in told.items() for task in tasks}
 
-# %% ../nbs/31_pool.ipynb #8842e7ad
+# %% ../nbs/31_pool.ipynb #fc34743d
 class Draw(NamedTuple):
     "One split of a task."
     dataset: Dataset
@@ -83,7 +85,8 @@ class PoolTask:
     def draw(self, split=None) -> Draw:
         "One of its splits, the first by default."
         if split is None: split = self.splits[0]
-        require(split in self.splits, f"{self.name}: no split {split}: there are {', '.join(map(str, self.splits))}")
+        there = ", ".join(map(str, self.splits))
+        require(split in self.splits, f"{self.name}: no split {split}: choose one of {there}")
         return self.read(split)
 
     @cached_property
@@ -97,7 +100,7 @@ class PoolTask:
         "What is known of it by its name; without that, what its options say."
         return self.said or ("qa" if self.format == "choice" else "classification")
 
-# %% ../nbs/31_pool.ipynb #7bf2f5ac
+# %% ../nbs/31_pool.ipynb #b08b77a1
 @dataclass(frozen=True)
 class Pool:
     "Tasks by name."
@@ -115,7 +118,7 @@ class Pool:
 
     def __repr__(self): return f"Pool({len(self)} tasks of {self.source})"
 
-# %% ../nbs/31_pool.ipynb #abf64c21
+# %% ../nbs/31_pool.ipynb #13f5abf9
 TOY_TASKS = ("glue-rte", "superglue-rte", "glue-sst2", "rotten_tomatoes", "sick", "ai2_arc", "quarel")
 
 def _toy_row(name, about, i):
@@ -127,7 +130,8 @@ def _toy_row(name, about, i):
     if kind == "nli": return row | dict(input=f"premise: {text} [SEP] hypothesis: number {i} was good")
     if kind != "qa": return row
     options = [f"there are {i + k}" for k in range(3)]
-    return row | dict(input=f"how many come before number {i} of {about} ?", output=options[i % 3], options=options)
+    asked = f"how many come before number {i} of {about} ?"
+    return row | dict(input=asked, output=options[i % 3], options=options)
 
 def _toy_files(name, seeds):
     "File name -> numbers of its rows."
@@ -147,7 +151,7 @@ def write_toy_pool(
     names=TOY_TASKS,        # of tasks
     seeds=(13, 21),         # of the draws
 ) -> Path:
-    "A pool of made-up rows in the format of CrossFit and MetaICL, eight to train on, eight for dev, twelve to test on."
+    "A pool of made-up rows in CrossFit's format: eight to train on, eight for dev, twelve to test on."
     folder = Path(folder)
     for name in names:
         (folder/name).mkdir(parents=True)
@@ -157,7 +161,7 @@ def write_toy_pool(
             (folder/name/f"{stem}.jsonl").write_text("".join(lines))
     return folder
 
-# %% ../nbs/31_pool.ipynb #f5a9aac2
+# %% ../nbs/31_pool.ipynb #107981de
 def _share_classes(datasets):
     "The data sets of one task, with the classes of all of them."
     if any(dataset.options is not None for dataset in datasets):
@@ -189,12 +193,13 @@ def _read_task(folder, shots, splits):
 
 def _lazily(whole): return lambda split: whole()[split]
 
-# %% ../nbs/31_pool.ipynb #dd8e9574
+# %% ../nbs/31_pool.ipynb #b6299ac7
 def _open_task(folder, shots, kind):
     "The task of one folder."
     shots, draws = shots or _usual_shots(folder), _draws(folder)
     splits = tuple(sorted(seed for size, seed in draws if size == shots))
-    require(splits, f"{folder}: no draws of {shots} rows: there are some of {', '.join(str(n) for n, _ in draws)}")
+    sizes = ", ".join(sorted({str(size) for size, _ in draws}))
+    require(splits, f"{folder}: no draws of {shots} rows: there are some of {sizes}")
     tested = _common_test(folder) is not None or all(2 in draws[shots, seed] for seed in splits)
     whole = cache(partial(_read_task, folder, shots, splits))
     return PoolTask(folder.name, splits, _lazily(whole), tested, kind)
@@ -209,11 +214,11 @@ def open_pool(
     require(folder.is_dir(), f"{folder}: no such folder")
     known = read_kinds() | (kinds or {})
     places = [place for place in sorted(folder.iterdir()) if place.is_dir() and holds_draws(place)]
-    require(places, f"{folder}: holds no tasks: expected folders like sick, with sick_16_13_train.jsonl in it")
+    require(places, f"{folder}: holds no tasks: expected folders like sick with sick_16_13_train.jsonl")
     tasks = {place.name: _open_task(place, shots, known.get(place.name, "")) for place in places}
     return Pool(tasks, folder.name)
 
-# %% ../nbs/31_pool.ipynb #a524106c
+# %% ../nbs/31_pool.ipynb #cd66918b
 def _described(task):
     "A task on a line."
     draw = task.draw()
@@ -233,7 +238,7 @@ def describe(
     "What the tasks of a pool are."
     return pd.DataFrame([_described(pool[name]) for name in pool if names is None or name in names])
 
-# %% ../nbs/31_pool.ipynb #e2fe5290
+# %% ../nbs/31_pool.ipynb #8ad864a3
 def _share(dataset, shots):
     "Rows to draw for train, and for dev."
     return shots*len(dataset.classes) if dataset.options is None else 2*shots
@@ -273,7 +278,7 @@ def make_pool(
     require(tasks, "datasets: none given: name at least one")
     return Pool(tasks, "data sets drawn from")
 
-# %% ../nbs/31_pool.ipynb #1bc557b1
+# %% ../nbs/31_pool.ipynb #40dd1cfc
 class Asked(NamedTuple):
     "What may be answered to a record, and the right one."
     options: tuple # strings
@@ -303,7 +308,7 @@ class HubTask:
 
 def _plain_fields(*columns): return {column: column for column in columns}
 
-# %% ../nbs/31_pool.ipynb #ffce03e9
+# %% ../nbs/31_pool.ipynb #21c709e9
 TEXT, PAIR = dict(text="text"), _plain_fields("premise", "hypothesis")
 TITLED = _plain_fields("title", "content")
 SENTENCES = _plain_fields("sentence1", "sentence2")
@@ -333,12 +338,14 @@ HUB_PAIRS = {
     "superglue-wic": _superglue("wic", _plain_fields("word", "sentence1", "sentence2")),
     "boolq": _superglue("boolq", _plain_fields("question", "passage")),
     "paws": HubTask(
-        "google-research-datasets/paws", "161ece9501cf0a11f3e48bd356eaa82de46d6a09", SENTENCES, "labeled_final")}
+        "google-research-datasets/paws", "161ece9501cf0a11f3e48bd356eaa82de46d6a09",
+        SENTENCES, "labeled_final")}
 HUB_TEXTS = {
     "glue-cola": _glue("cola", dict(text="sentence")),
     "glue-sst2": _glue("sst2", dict(text="sentence")),
     "ag_news": HubTask("fancyzhx/ag_news", "eb185aade064a813bc0b7f42de02595523103ca4", TEXT, test="test"),
-    "dbpedia_14": HubTask("fancyzhx/dbpedia_14", "9abd46cf7fc8b4c64290f26993c540b92aa145ac", TITLED, test="test"),
+    "dbpedia_14": HubTask(
+        "fancyzhx/dbpedia_14", "9abd46cf7fc8b4c64290f26993c540b92aa145ac", TITLED, test="test"),
     "amazon_polarity": HubTask(
         "fancyzhx/amazon_polarity", "9d9c45c18f8c3cf1b23a3c27917b60cbf28f3289", TITLED, test="test"),
     "emotion": HubTask("dair-ai/emotion", "cab853a1dbdf4c42c2b3ef2173804746df8825fe", TEXT, "split"),
@@ -349,16 +356,18 @@ HUB_TEXTS = {
 HUB_QUESTIONS = {
     "superglue-copa": _superglue("copa", _plain_fields("premise", "question"), ask=_two_choices),
     "ai2_arc": _asked("allenai/ai2_arc", "210d026faf9955653af8916fad021475a3f00453", config="ARC-Challenge"),
-    "openbookqa": _asked("allenai/openbookqa", "388097ea7776314e93a529163e0fea805b8a6454", "question_stem", "main"),
+    "openbookqa": _asked(
+        "allenai/openbookqa", "388097ea7776314e93a529163e0fea805b8a6454", "question_stem", "main"),
     "commonsense_qa": _asked("tau/commonsense_qa", "94630fe30dad47192a8546eb75f094926d47e155"),
     "qasc": _asked("allenai/qasc", "a34ba204eb9a33b919c10cc08f4f1c8dae5ec070"),
     "sciq": _asked("allenai/sciq", "2c94ad3e1aafab77146f384e23536f97a4849815", ask=_distractors),
     "hellaswag": _asked("Rowan/hellaswag", "218ec52e09a7e7462a5400043bb9a69a41d06b76", "ctx", ask=_endings),
     "wino_grande": _asked(
-        "allenai/winogrande", "01e74176c63542e6b0bcb004dcdea22d94fb67b5", "sentence", "winogrande_xl", _two_options)}
+        "allenai/winogrande", "01e74176c63542e6b0bcb004dcdea22d94fb67b5",
+        "sentence", "winogrande_xl", _two_options)}
 HUB_TASKS = HUB_TEXTS | HUB_PAIRS | HUB_QUESTIONS
 
-# %% ../nbs/31_pool.ipynb #6ab05525
+# %% ../nbs/31_pool.ipynb #63bbb7ff
 def _load_hub(name, repo):
     "The parts of a task as `datasets` gives them: at the pinned commit, or from a copy."
     hub = HUB_TASKS[name]
@@ -366,7 +375,8 @@ def _load_hub(name, repo):
     revision = hub.revision if repo is None else None
     try: import datasets
     except ImportError as e:
-        raise InputError(f"{name}: the Hub needs the datasets library: run 'pip install metapt_nb[hub]'") from e
+        raise InputError(
+            f"{name}: the Hub needs the datasets library: run 'pip install metapt_nb[hub]'") from e
     try: return datasets.load_dataset(*pinned, revision=revision, cache_dir=str(cache_dir("hub")))
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as e:
         raise InputError(
@@ -376,28 +386,38 @@ def _load_hub(name, repo):
 def _part_of_hub(name, parts, wanted, most):
     "Up to `most` records of one part, drawn by a fixed seed."
     require(wanted in parts, f"{name}: no part '{wanted}': found {', '.join(parts)}")
-    data, columns = parts[wanted], HUB_TASKS[name].fields.values()
+    data, hub = parts[wanted], HUB_TASKS[name]
+    columns = [*hub.fields.values(), *([] if hub.ask else ["label"])]
     missing = [column for column in columns if column not in data.column_names]
     require(not missing, f"{name}: no column '{''.join(missing[:1])}': found {', '.join(data.column_names)}")
     if len(data) <= most: return data
     return data.select(np.sort(np.random.default_rng(0).permutation(len(data))[:most]))
 
+def _fields_of(hub, chosen):
+    "Field name -> texts of all records."
+    texts = lambda column: [text for data in chosen for text in data[column]]
+    return {field: texts(column) for field, column in hub.fields.items()}
+
+def _answers(hub, chosen):
+    "Labels, classes and options of all records."
+    if hub.ask is None:
+        column = chosen[0].features["label"]
+        require(hasattr(column, "names"), f"{hub.repo}: its column 'label' has no names of classes: {column}")
+        labels = [label for data in chosen for label in data["label"]]
+        return labels, [as_words(word) for word in column.names], None
+    asked = [hub.ask(record) for data in chosen for record in data]
+    return [one.right for one in asked], (), [one.options for one in asked]
+
 def _read_hub(name, repo, most):
     "A task of the Hub as a data set, its train part and the part it is tested on."
     hub, parts = HUB_TASKS[name], _load_hub(name, repo)
     chosen = [_part_of_hub(name, parts, wanted, most) for wanted in ("train", hub.test)]
-    records = [record for data in chosen for record in data]
-    fields = {field: [record[column] for record in records] for field, column in hub.fields.items()}
     split = np.repeat([PARTS.index("train"), PARTS.index("test")], [len(data) for data in chosen])
-    source = f"{repo or hub.repo} @{hub.revision}" if repo is None else str(repo)
-    if hub.ask is None:
-        classes = [as_words(word) for word in chosen[0].features["label"].names]
-        return make_dataset(name, fields, [record["label"] for record in records], classes, source, split)
-    asked = [hub.ask(record) for record in records]
-    options = [one.options for one in asked]
-    return make_dataset(name, fields, [one.right for one in asked], (), source, split, options)
+    source = str(repo or f"{hub.repo} @{hub.revision}")
+    labels, classes, options = _answers(hub, chosen)
+    return make_dataset(name, _fields_of(hub, chosen), labels, classes, source, split, options)
 
-# %% ../nbs/31_pool.ipynb #ad313fba
+# %% ../nbs/31_pool.ipynb #abe2a13d
 def open_hub(
     names=None,         # keys of `HUB_TASKS`; all by default
     shots: int = 16,    # as in `make_pool`
@@ -409,12 +429,13 @@ def open_hub(
     "A pool drawn from data sets of the Hub at pinned commits, each fetched when its rows are asked for."
     names = tuple(HUB_TASKS if names is None else names)
     unknown = [name for name in names if name not in HUB_TASKS]
-    require(not unknown, f"names: no '{''.join(unknown[:1])}' of {len(HUB_TASKS)}: choose {', '.join(HUB_TASKS)}")
+    require(not unknown, f"names: no '{''.join(unknown[:1])}' among them: choose {', '.join(HUB_TASKS)}")
     copy = lambda name: None if folder is None else Path(folder)/name
     readers = {name: cache(partial(_read_hub, name, copy(name), most)) for name in names}
-    return replace(make_pool(readers, shots, seeds, n_test), source="the Hub" if folder is None else str(folder))
+    drawn = make_pool(readers, shots, seeds, n_test)
+    return replace(drawn, source="the Hub" if folder is None else str(folder))
 
-# %% ../nbs/31_pool.ipynb #eb9bd18f
+# %% ../nbs/31_pool.ipynb #92d96308
 @dataclass(frozen=True)
 class Setting:
     "Tasks to learn from, and tasks to test on."
@@ -431,13 +452,14 @@ def read_settings(
     told = _told(file, "mpt_settings.json")
     unknown = [name for one in told["settings"].values() for name in (one["sources"], one["targets"])
                if name not in told["lists"]]
-    require(not unknown, f"{file}: no list '{''.join(unknown[:1])}' among its lists: {', '.join(told['lists'])}")
+    lists = ", ".join(told["lists"])
+    require(not unknown, f"{file}: no list '{''.join(unknown[:1])}' among its lists: choose {lists}")
     tasks = lambda name: tuple(told["lists"][name])
     return {
         name: Setting(name, one["title"], tasks(one["sources"]), tasks(one["targets"]), one.get("note", ""))
         for name, one in told["settings"].items()}
 
-# %% ../nbs/31_pool.ipynb #1a6d1a2a
+# %% ../nbs/31_pool.ipynb #27235efa
 @dataclass(frozen=True)
 class Fitted:
     "What a pool has of a setting."
@@ -450,10 +472,11 @@ class Fitted:
     def said(self) -> str:
         "All of it in a line."
         s = self.setting
-        counts = f"{len(self.sources)} of {len(s.sources)} sources and {len(self.targets)} of {len(s.targets)} targets"
-        reasons = {why: [name for name, own in self.lacking.items() if own == why] for why in self.lacking.values()}
-        lacking = "".join(f"; {why}: {', '.join(names)}" for why, names in reasons.items())
-        return f"{s.title}: {counts}{lacking}"
+        sources = f"{len(self.sources)} of {len(s.sources)} sources"
+        targets = f"{len(self.targets)} of {len(s.targets)} targets"
+        names = lambda why: ", ".join(name for name, own in self.lacking.items() if own == why)
+        lacking = "".join(f"; {why}: {names(why)}" for why in dict.fromkeys(self.lacking.values()))
+        return f"{s.title}: {sources} and {targets}{lacking}"
 
     @property
     def counts(self) -> dict:
@@ -469,20 +492,24 @@ def _why_not(pool, name, target):
     if name not in pool: return "not in the pool"
     return "no test rows" if target and not pool[name].tested else ""
 
+def _sort_out(pool, names, target):
+    "The tasks that can be used, and why the others cannot."
+    reasons = {name: _why_not(pool, name, target) for name in names}
+    usable = tuple(name for name, why in reasons.items() if not why)
+    return usable, {name: why for name, why in reasons.items() if why}
+
 def fit(
     setting: Setting,
     pool: Pool,
 ) -> Fitted:
     "What a pool has of a setting, and what is missing; `InputError` where one side is empty."
-    reasons = {name: _why_not(pool, name, False) for name in setting.sources}
-    reasons |= {name: _why_not(pool, name, True) for name in setting.targets}
-    usable = lambda names, target: tuple(name for name in names if not _why_not(pool, name, target))
-    sources, targets = usable(setting.sources, False), usable(setting.targets, True)
-    fitted = Fitted(setting, sources, targets, {name: why for name, why in reasons.items() if why})
+    sources, lost = _sort_out(pool, setting.sources, False)
+    targets, lost_too = _sort_out(pool, setting.targets, True)
+    fitted = Fitted(setting, sources, targets, lost | lost_too)
     require(sources and targets, f"{pool.source}: too little for {fitted.said}")
     return fitted
 
-# %% ../nbs/31_pool.ipynb #51dea54b
+# %% ../nbs/31_pool.ipynb #ab9ebde5
 class Relation(NamedTuple):
     "How two tasks are related."
     level: str = ""  # of `LEVELS`; '' where nothing is known
@@ -500,7 +527,7 @@ def relation(
     closest = min(shared, key=lambda family: order.index(family.level), default=None)
     return Relation() if closest is None else Relation(closest.level, closest.name)
 
-# %% ../nbs/31_pool.ipynb #f6c4b608
+# %% ../nbs/31_pool.ipynb #d2323d7f
 LONG = 8 # words from which on a text that occurs twice is no chance
 
 def long_texts(
@@ -532,7 +559,7 @@ def task_texts(
             into |= zip(own.texts, long_texts(own))
     return Texts(set().union(*rows.values()), rows, tests)
 
-# %% ../nbs/31_pool.ipynb #d516bb8f
+# %% ../nbs/31_pool.ipynb #c0d6ea72
 class Leak(NamedTuple):
     "What a target has in common with another task of its setting."
     setting: str
@@ -557,8 +584,8 @@ def _leaks_of(setting, texts, families):
     "`Leak`s of one setting."
     found = []
     for i, target in enumerate(setting.targets):
-        others = [(name, "source") for name in setting.sources] + [(name, "target") for name in setting.targets[:i]]
-        for other, role in others:
+        sources, before = dict.fromkeys(setting.sources, "source"), dict.fromkeys(setting.targets[:i], "target")
+        for other, role in (*sources.items(), *before.items()):
             shared = _shared(texts, target, other)
             found.append(Leak(setting.name, target, other, role, *relation(target, other, families), *shared))
     return [leak for leak in found if leak.level or leak.rows > 0]
@@ -577,24 +604,24 @@ def find_leaks(
     counts = dict.fromkeys(("rows", "tests", "of"), "Int64")
     return pd.DataFrame(found, columns=Leak._fields).astype(counts)
 
-# %% ../nbs/31_pool.ipynb #38d4467b
+# %% ../nbs/31_pool.ipynb #29dc9ff5
 def without_leaks(
     setting: Setting,
     leaks: pd.DataFrame,     # of `find_leaks`
     levels=("task", "data"), # of `LEVELS`: relations that a source must not have
 ) -> Setting:
-    "A setting without the sources that are too closely related to a target, or share texts with its test rows."
+    "A setting without the sources that are too close to a target, or share texts with its test rows."
     own = leaks[(leaks.setting == setting.name) & (leaks.role == "source")]
     close = set(own.other[own.level.isin(levels) | (own.tests.fillna(0) > 0)])
     kept = tuple(name for name in setting.sources if name not in close)
     return replace(setting, name=f"{setting.name}_clean", title=f"{setting.title}, clean", sources=kept)
 
-# %% ../nbs/31_pool.ipynb #fba8af1f
+# %% ../nbs/31_pool.ipynb #5aeec08a
 def own_leaks(
     pool: Pool,
     names=None, # of tasks; all by default
 ) -> pd.DataFrame: # a row for each task with test rows
-    "Rows of a task that are in two of its parts, and test rows that share a long text with its train or dev rows."
+    "Rows that are in two parts of a task, and test rows that share a long text with its train or dev rows."
     found = []
     for name in pool if names is None else names:
         task = pool[name]
@@ -605,7 +632,7 @@ def own_leaks(
         found.append(dict(task=name, dropped=dropped, tests=shared, of=len(texts.tests)))
     return pd.DataFrame(found)
 
-# %% ../nbs/31_pool.ipynb #aad768ec
+# %% ../nbs/31_pool.ipynb #19a2ff02
 _COLOURS = dict(task="#bd1f01", data="#e76300", collection="#ffa90e", question="#d8d8d8")
 
 def plot_leaks(
@@ -629,7 +656,7 @@ def plot_leaks(
     ax.set(xlim=(-.6, len(sources) - .4), ylim=(len(targets) - .4, -.6))
     ax.set_title(f"{setting.title}: {len(sources)} of {len(setting.sources)} sources", fontsize=9)
 
-# %% ../nbs/31_pool.ipynb #dbd337b7
+# %% ../nbs/31_pool.ipynb #3e2cd847
 class MetaTask(NamedTuple):
     "One split of a task, ready to learn from."
     task: str
@@ -645,7 +672,7 @@ def encode_part(
     named: bool = False, # whether texts begin with the task's name, as in CrossFit
     **kwargs,            # of `Backbone.encode`: words, max_length, per_piece
 ) -> Batch:
-    "The rows of one part as a batch of this backbone; `InputError` names the task that it cannot write or read."
+    "The rows of one part as a batch of this backbone; `InputError` names the task that it cannot write."
     rows = task.draw(split).part(part)
     template = backbone.usual_template(rows)
     if named: template = f"[{task.name}] {template}"
@@ -660,14 +687,14 @@ def meta_tasks(
     **kwargs,            # of `encode_part`: named, words, max_length
 ) -> list: # of `MetaTask`, task by task
     "Every split of every task as support and query."
-    wanted = [(name, split) for name in (pool if names is None else names) for split in splits or pool[name].splits]
-    found = []
-    for name, split in tqdm(wanted, desc="tasks"):
-        support, query = (encode_part(backbone, pool[name], split, part, **kwargs) for part in ("train", "dev"))
-        found.append(MetaTask(name, split, support, query))
+    tasks, found = [pool[name] for name in (pool if names is None else names)], []
+    wanted = [(task, split) for task in tasks for split in splits or task.splits]
+    for task, split in tqdm(wanted, desc="tasks"):
+        support, query = (encode_part(backbone, task, split, part, **kwargs) for part in ("train", "dev"))
+        found.append(MetaTask(task.name, split, support, query))
     return found
 
-# %% ../nbs/31_pool.ipynb #84d652b2
+# %% ../nbs/31_pool.ipynb #3c1ab80d
 def _refusal(backbone, task):
     "Why a backbone cannot write the answers of a task; '' where it can."
     try:
