@@ -883,6 +883,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                 'metapt_nb.pool._lazily': ('pool.html#_lazily', 'metapt_nb/pool.py'),
                                 'metapt_nb.pool._leaks_of': ('pool.html#_leaks_of', 'metapt_nb/pool.py'),
                                 'metapt_nb.pool._load_hub': ('pool.html#_load_hub', 'metapt_nb/pool.py'),
+                                'metapt_nb.pool._name_axes': ('pool.html#_name_axes', 'metapt_nb/pool.py'),
                                 'metapt_nb.pool._open_task': ('pool.html#_open_task', 'metapt_nb/pool.py'),
                                 'metapt_nb.pool._opened': ('pool.html#_opened', 'metapt_nb/pool.py'),
                                 'metapt_nb.pool._own_rows': ('pool.html#_own_rows', 'metapt_nb/pool.py'),

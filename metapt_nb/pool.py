@@ -9,7 +9,7 @@ __all__ = ['LEVELS', 'TOY_TASKS', 'TEXT', 'PAIR', 'TITLED', 'SENTENCES', 'TWEETS
            'fit', 'Relation', 'relation', 'long_texts', 'Texts', 'task_texts', 'Leak', 'find_leaks', 'without_leaks',
            'own_leaks', 'plot_leaks', 'MetaTask', 'encode_part', 'meta_tasks', 'refusals']
 
-# %% ../nbs/31_pool.ipynb #f6daba1b
+# %% ../nbs/31_pool.ipynb #0ee021a6
 import difflib, json, re
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
@@ -28,7 +28,7 @@ from .readers import as_words, holds_draws, open_dataset, read_draw
 from .readers import _common_test, _draws, _in_order, _usual_shots
 from .upstream import PARTS
 
-# %% ../nbs/31_pool.ipynb #f936b925
+# %% ../nbs/31_pool.ipynb #786dc0fe
 def _told(file, name):
     "A file of the package, or one of the same form."
     path = files("metapt_nb")/name if file is None else Path(file)
@@ -63,7 +63,7 @@ def read_kinds(
     told = _told(file, "task_families.json")["kinds"]
     return {task: kind for kind, tasks in told.items() for task in tasks}
 
-# %% ../nbs/31_pool.ipynb #fc34743d
+# %% ../nbs/31_pool.ipynb #21da4ca5
 class Draw(NamedTuple):
     "One split of a task."
     dataset: Dataset
@@ -100,7 +100,7 @@ class PoolTask:
         "What is known of it by its name; without that, what its options say."
         return self.said or ("qa" if self.format == "choice" else "classification")
 
-# %% ../nbs/31_pool.ipynb #b08b77a1
+# %% ../nbs/31_pool.ipynb #2b9809d1
 @dataclass(frozen=True)
 class Pool:
     "Tasks by name."
@@ -118,7 +118,7 @@ class Pool:
 
     def __repr__(self): return f"Pool({len(self)} tasks of {self.source})"
 
-# %% ../nbs/31_pool.ipynb #13f5abf9
+# %% ../nbs/31_pool.ipynb #3ddba1f2
 TOY_TASKS = ("glue-rte", "superglue-rte", "glue-sst2", "rotten_tomatoes", "sick", "ai2_arc", "quarel")
 
 def _toy_row(name, about, i):
@@ -161,7 +161,7 @@ def write_toy_pool(
             (folder/name/f"{stem}.jsonl").write_text("".join(lines))
     return folder
 
-# %% ../nbs/31_pool.ipynb #107981de
+# %% ../nbs/31_pool.ipynb #42f5d6a3
 def _share_classes(datasets):
     "The data sets of one task, with the classes of all of them."
     if any(dataset.options is not None for dataset in datasets):
@@ -193,7 +193,7 @@ def _read_task(folder, shots, splits):
 
 def _lazily(whole): return lambda split: whole()[split]
 
-# %% ../nbs/31_pool.ipynb #b6299ac7
+# %% ../nbs/31_pool.ipynb #272d3f3f
 def _open_task(folder, shots, kind):
     "The task of one folder."
     shots, draws = shots or _usual_shots(folder), _draws(folder)
@@ -218,7 +218,7 @@ def open_pool(
     tasks = {place.name: _open_task(place, shots, known.get(place.name, "")) for place in places}
     return Pool(tasks, folder.name)
 
-# %% ../nbs/31_pool.ipynb #cd66918b
+# %% ../nbs/31_pool.ipynb #cbc04000
 def _described(task):
     "A task on a line."
     draw = task.draw()
@@ -238,7 +238,7 @@ def describe(
     "What the tasks of a pool are."
     return pd.DataFrame([_described(pool[name]) for name in pool if names is None or name in names])
 
-# %% ../nbs/31_pool.ipynb #8ad864a3
+# %% ../nbs/31_pool.ipynb #981c1152
 def _share(dataset, shots):
     "Rows to draw for train, and for dev."
     return shots*len(dataset.classes) if dataset.options is None else 2*shots
@@ -278,7 +278,7 @@ def make_pool(
     require(tasks, "datasets: none given: name at least one")
     return Pool(tasks, "data sets drawn from")
 
-# %% ../nbs/31_pool.ipynb #40dd1cfc
+# %% ../nbs/31_pool.ipynb #bb10dcc6
 class Asked(NamedTuple):
     "What may be answered to a record, and the right one."
     options: tuple # strings
@@ -308,7 +308,7 @@ class HubTask:
 
 def _plain_fields(*columns): return {column: column for column in columns}
 
-# %% ../nbs/31_pool.ipynb #21c709e9
+# %% ../nbs/31_pool.ipynb #87d110c6
 TEXT, PAIR = dict(text="text"), _plain_fields("premise", "hypothesis")
 TITLED = _plain_fields("title", "content")
 SENTENCES = _plain_fields("sentence1", "sentence2")
@@ -367,7 +367,7 @@ HUB_QUESTIONS = {
         "sentence", "winogrande_xl", _two_options)}
 HUB_TASKS = HUB_TEXTS | HUB_PAIRS | HUB_QUESTIONS
 
-# %% ../nbs/31_pool.ipynb #63bbb7ff
+# %% ../nbs/31_pool.ipynb #a675c666
 def _load_hub(name, repo):
     "The parts of a task as `datasets` gives them: at the pinned commit, or from a copy."
     hub = HUB_TASKS[name]
@@ -417,7 +417,7 @@ def _read_hub(name, repo, most):
     labels, classes, options = _answers(hub, chosen)
     return make_dataset(name, _fields_of(hub, chosen), labels, classes, source, split, options)
 
-# %% ../nbs/31_pool.ipynb #abe2a13d
+# %% ../nbs/31_pool.ipynb #8af27446
 def open_hub(
     names=None,         # keys of `HUB_TASKS`; all by default
     shots: int = 16,    # as in `make_pool`
@@ -435,7 +435,7 @@ def open_hub(
     drawn = make_pool(readers, shots, seeds, n_test)
     return replace(drawn, source="the Hub" if folder is None else str(folder))
 
-# %% ../nbs/31_pool.ipynb #92d96308
+# %% ../nbs/31_pool.ipynb #5250cacc
 @dataclass(frozen=True)
 class Setting:
     "Tasks to learn from, and tasks to test on."
@@ -459,7 +459,7 @@ def read_settings(
         name: Setting(name, one["title"], tasks(one["sources"]), tasks(one["targets"]), one.get("note", ""))
         for name, one in told["settings"].items()}
 
-# %% ../nbs/31_pool.ipynb #27235efa
+# %% ../nbs/31_pool.ipynb #58b9ac75
 @dataclass(frozen=True)
 class Fitted:
     "What a pool has of a setting."
@@ -509,7 +509,7 @@ def fit(
     require(sources and targets, f"{pool.source}: too little for {fitted.said}")
     return fitted
 
-# %% ../nbs/31_pool.ipynb #ab9ebde5
+# %% ../nbs/31_pool.ipynb #c424d248
 class Relation(NamedTuple):
     "How two tasks are related."
     level: str = ""  # of `LEVELS`; '' where nothing is known
@@ -527,7 +527,7 @@ def relation(
     closest = min(shared, key=lambda family: order.index(family.level), default=None)
     return Relation() if closest is None else Relation(closest.level, closest.name)
 
-# %% ../nbs/31_pool.ipynb #d2323d7f
+# %% ../nbs/31_pool.ipynb #39b2b6bb
 LONG = 8 # words from which on a text that occurs twice is no chance
 
 def long_texts(
@@ -559,7 +559,7 @@ def task_texts(
             into |= zip(own.texts, long_texts(own))
     return Texts(set().union(*rows.values()), rows, tests)
 
-# %% ../nbs/31_pool.ipynb #c0d6ea72
+# %% ../nbs/31_pool.ipynb #ec7dd53e
 class Leak(NamedTuple):
     "What a target has in common with another task of its setting."
     setting: str
@@ -604,7 +604,7 @@ def find_leaks(
     counts = dict.fromkeys(("rows", "tests", "of"), "Int64")
     return pd.DataFrame(found, columns=Leak._fields).astype(counts)
 
-# %% ../nbs/31_pool.ipynb #29dc9ff5
+# %% ../nbs/31_pool.ipynb #5014f970
 def without_leaks(
     setting: Setting,
     leaks: pd.DataFrame,     # of `find_leaks`
@@ -616,7 +616,7 @@ def without_leaks(
     kept = tuple(name for name in setting.sources if name not in close)
     return replace(setting, name=f"{setting.name}_clean", title=f"{setting.title}, clean", sources=kept)
 
-# %% ../nbs/31_pool.ipynb #5aeec08a
+# %% ../nbs/31_pool.ipynb #abce1f0e
 def own_leaks(
     pool: Pool,
     names=None, # of tasks; all by default
@@ -632,31 +632,33 @@ def own_leaks(
         found.append(dict(task=name, dropped=dropped, tests=shared, of=len(texts.tests)))
     return pd.DataFrame(found)
 
-# %% ../nbs/31_pool.ipynb #19a2ff02
+# %% ../nbs/31_pool.ipynb #526c609e
 _COLOURS = dict(task="#bd1f01", data="#e76300", collection="#ffa90e", question="#d8d8d8")
+
+def _name_axes(ax, sources, targets):
+    "Sources down, targets across."
+    ax.set_xticks(range(len(targets)), targets, rotation=45, ha="right", fontsize=7)
+    ax.set_yticks(range(len(sources)), sources, fontsize=7)
+    ax.set(xlim=(-.6, len(targets) - .4), ylim=(len(sources) - .4, -.6))
 
 def plot_leaks(
     setting: Setting,
     leaks: pd.DataFrame, # of `find_leaks`
     ax,                  # matplotlib axes to draw into
 ):
-    "Which sources leak into which targets; sources that do not are left out."
+    "Which sources of a setting have what in common with which targets."
     own = leaks[(leaks.setting == setting.name) & (leaks.role == "source")]
-    sources = [name for name in setting.sources if name in set(own.other)]
-    targets = [name for name in setting.targets if name in set(own.target)]
+    sources, targets = list(own.other.unique()), list(own.target.unique())
+    down, across = own.other.map(sources.index), own.target.map(targets.index)
     for level, colour in _COLOURS.items():
-        at = own[own.level == level]
-        spots = [sources.index(name) for name in at.other], [targets.index(name) for name in at.target]
-        if len(at): ax.scatter(*spots, s=120, marker="s", c=colour, label=LEVELS[level])
-    for leak in own[own.tests.fillna(0) > 0].itertuples():
-        place = sources.index(leak.other), targets.index(leak.target)
-        ax.text(*place, f"{leak.tests}", ha="center", va="center", fontsize=7)
-    ax.set_xticks(range(len(sources)), sources, rotation=60, ha="right", fontsize=7)
-    ax.set_yticks(range(len(targets)), targets, fontsize=7)
-    ax.set(xlim=(-.6, len(sources) - .4), ylim=(len(targets) - .4, -.6))
+        at = own.level == level
+        if at.any(): ax.scatter(across[at], down[at], s=110, marker="s", c=colour, label=LEVELS[level])
+    for x, y, rows in zip(across, down, own.rows.fillna(0)):
+        if rows: ax.text(x, y, f"{rows:.0f}", ha="center", va="center", fontsize=6)
+    _name_axes(ax, sources, targets)
     ax.set_title(f"{setting.title}: {len(sources)} of {len(setting.sources)} sources", fontsize=9)
 
-# %% ../nbs/31_pool.ipynb #3e2cd847
+# %% ../nbs/31_pool.ipynb #d8b966fe
 class MetaTask(NamedTuple):
     "One split of a task, ready to learn from."
     task: str
@@ -694,7 +696,7 @@ def meta_tasks(
         found.append(MetaTask(task.name, split, support, query))
     return found
 
-# %% ../nbs/31_pool.ipynb #3c1ab80d
+# %% ../nbs/31_pool.ipynb #4fd60b62
 def _refusal(backbone, task):
     "Why a backbone cannot write the answers of a task; '' where it can."
     try:
