@@ -891,6 +891,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                 'metapt_nb.pool._load_hub': ('pool.html#_load_hub', 'metapt_nb/pool.py'),
                                 'metapt_nb.pool._name_axes': ('pool.html#_name_axes', 'metapt_nb/pool.py'),
                                 'metapt_nb.pool._open_task': ('pool.html#_open_task', 'metapt_nb/pool.py'),
+                                'metapt_nb.pool._own_leak': ('pool.html#_own_leak', 'metapt_nb/pool.py'),
                                 'metapt_nb.pool._own_rows': ('pool.html#_own_rows', 'metapt_nb/pool.py'),
                                 'metapt_nb.pool._part_of_hub': ('pool.html#_part_of_hub', 'metapt_nb/pool.py'),
                                 'metapt_nb.pool._plain_fields': ('pool.html#_plain_fields', 'metapt_nb/pool.py'),
