@@ -9,7 +9,7 @@ __all__ = ['LEVELS', 'TOY_TASKS', 'HUB_PAIRS', 'HUB_TEXTS', 'HUB_QUESTIONS', 'HU
            'Texts', 'task_texts', 'Leak', 'find_leaks', 'without_leaks', 'own_leaks', 'plot_leaks', 'MetaTask',
            'encode_part', 'meta_tasks', 'Refusal', 'refusals']
 
-# %% ../nbs/31_pool.ipynb #7696fc9c
+# %% ../nbs/31_pool.ipynb #ca198356
 import difflib, json, re
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
@@ -28,7 +28,7 @@ from .readers import as_words, holds_draws, open_dataset, read_draw
 from .readers import _common_test, _draws, _in_order, _usual_shots
 from .upstream import PARTS
 
-# %% ../nbs/31_pool.ipynb #3cd40313
+# %% ../nbs/31_pool.ipynb #c7d47c80
 def _told(file, name):
     "A file of the package, or one of the same form."
     path = files("metapt_nb")/name if file is None else Path(file)
@@ -63,7 +63,7 @@ def read_kinds(
     told = _told(file, "task_families.json")["kinds"]
     return {task: kind for kind, tasks in told.items() for task in tasks}
 
-# %% ../nbs/31_pool.ipynb #65bee18c
+# %% ../nbs/31_pool.ipynb #bb9a4af1
 class Draw(NamedTuple):
     "One split of a task."
     dataset: Dataset
@@ -100,7 +100,7 @@ class PoolTask:
         "What is known of it by its name; without that, what its options say."
         return self.said or ("qa" if self.format == "choice" else "classification")
 
-# %% ../nbs/31_pool.ipynb #c0af0cbd
+# %% ../nbs/31_pool.ipynb #85e3c5d0
 @dataclass(frozen=True)
 class Pool:
     "Tasks by name."
@@ -118,7 +118,7 @@ class Pool:
 
     def __repr__(self): return f"Pool({len(self)} tasks of {self.source})"
 
-# %% ../nbs/31_pool.ipynb #83ebbfce
+# %% ../nbs/31_pool.ipynb #b6260dc7
 TOY_TASKS = ("glue-rte", "superglue-rte", "glue-sst2", "rotten_tomatoes", "sick", "ai2_arc", "quarel")
 
 def _toy_row(name, about, i):
@@ -161,7 +161,7 @@ def write_toy_pool(
             (folder/name/f"{stem}.jsonl").write_text("".join(lines))
     return folder
 
-# %% ../nbs/31_pool.ipynb #4eda0a62
+# %% ../nbs/31_pool.ipynb #dd6f4592
 def _share_classes(datasets):
     "The data sets of one task, with the classes of all of them."
     if any(dataset.options is not None for dataset in datasets):
@@ -200,7 +200,7 @@ class _Published:
 
     def __call__(self, split): return self.draws[split]
 
-# %% ../nbs/31_pool.ipynb #c0871667
+# %% ../nbs/31_pool.ipynb #47471dfb
 def _open_task(folder, shots, kind):
     "The task of one folder."
     shots, draws = shots or _usual_shots(folder), _draws(folder)
@@ -224,7 +224,7 @@ def open_pool(
     tasks = {place.name: _open_task(place, shots, known.get(place.name, "")) for place in places}
     return Pool(tasks, folder.name)
 
-# %% ../nbs/31_pool.ipynb #465bfbee
+# %% ../nbs/31_pool.ipynb #ba6430c9
 def _described(task):
     "A task on a line."
     draw = task.draw()
@@ -244,7 +244,7 @@ def describe(
     "What the tasks of a pool are."
     return pd.DataFrame([_described(pool[name]) for name in pool if names is None or name in names])
 
-# %% ../nbs/31_pool.ipynb #4466df87
+# %% ../nbs/31_pool.ipynb #e2f345a4
 def _share(dataset, shots):
     "Rows to draw for train, and for dev."
     return shots*len(dataset.classes) if dataset.options is None else 2*shots
@@ -290,7 +290,7 @@ def make_pool(
     require(tasks, "datasets: none given: name at least one")
     return Pool(tasks, "data sets drawn from")
 
-# %% ../nbs/31_pool.ipynb #4221a93a
+# %% ../nbs/31_pool.ipynb #6fa14b05
 class Question(NamedTuple):
     "What may be answered to a record, and the right one."
     options: tuple # strings
@@ -320,7 +320,7 @@ class HubTask:
 
 def _plain_fields(*columns): return {column: column for column in columns}
 
-# %% ../nbs/31_pool.ipynb #8e4ae311
+# %% ../nbs/31_pool.ipynb #597eed4c
 _TEXT, _PAIR = dict(text="text"), _plain_fields("premise", "hypothesis")
 _TITLED = _plain_fields("title", "content")
 _SENTENCES = _plain_fields("sentence1", "sentence2")
@@ -379,7 +379,7 @@ HUB_QUESTIONS = {
         "sentence", "winogrande_xl", _two_options)}
 HUB_TASKS = HUB_TEXTS | HUB_PAIRS | HUB_QUESTIONS
 
-# %% ../nbs/31_pool.ipynb #4041090d
+# %% ../nbs/31_pool.ipynb #438cf3aa
 def _load_hub(name, repo):
     "The parts of a task as `datasets` gives them: at the pinned commit, or from a copy."
     hub = HUB_TASKS[name]
@@ -429,7 +429,7 @@ def _read_hub(name, repo, most):
     labels, classes, options = _answers(hub, chosen)
     return make_dataset(name, _fields_of(hub, chosen), labels, classes, source, split, options)
 
-# %% ../nbs/31_pool.ipynb #383f250f
+# %% ../nbs/31_pool.ipynb #fab708a5
 def open_hub(
     names=None,         # keys of `HUB_TASKS`; all by default
     shots: int = 16,    # as in `make_pool`
@@ -447,7 +447,7 @@ def open_hub(
     drawn = make_pool(readers, shots, seeds, n_test)
     return replace(drawn, source="the Hub" if folder is None else str(folder))
 
-# %% ../nbs/31_pool.ipynb #90485f67
+# %% ../nbs/31_pool.ipynb #1c8ffa63
 @dataclass(frozen=True)
 class Setting:
     "Tasks to learn from, and tasks to test on."
@@ -471,7 +471,7 @@ def read_settings(
         name: Setting(name, one["title"], tasks(one["sources"]), tasks(one["targets"]), one.get("note", ""))
         for name, one in told["settings"].items()}
 
-# %% ../nbs/31_pool.ipynb #2fc2dc39
+# %% ../nbs/31_pool.ipynb #d22ee3e1
 @dataclass(frozen=True)
 class Fitted:
     "What a pool has of a setting."
@@ -521,7 +521,7 @@ def fit(
     require(sources and targets, f"{pool.source}: too little for {fitted.said}")
     return fitted
 
-# %% ../nbs/31_pool.ipynb #c9f4c3e5
+# %% ../nbs/31_pool.ipynb #36074615
 class Relation(NamedTuple):
     "How two tasks are related."
     level: str = ""  # of `LEVELS`; '' where nothing is known
@@ -540,7 +540,7 @@ def relation(
     closest = min(shared, key=lambda family: order.index(family.level), default=None)
     return Relation() if closest is None else Relation(closest.level, closest.name)
 
-# %% ../nbs/31_pool.ipynb #6fe6e20e
+# %% ../nbs/31_pool.ipynb #96d6c0c1
 LONG = 8 # words from which on a text that occurs twice is no chance
 
 def long_texts(
@@ -573,7 +573,7 @@ def task_texts(
             into |= zip(own.texts, long_texts(own))
     return Texts(set().union(*rows.values()), rows, tests)
 
-# %% ../nbs/31_pool.ipynb #4e1d9690
+# %% ../nbs/31_pool.ipynb #60a7d96e
 class Leak(NamedTuple):
     "What a target has in common with another task of its setting."
     setting: str
@@ -618,7 +618,7 @@ def find_leaks(
     counts = dict.fromkeys(("rows", "tests", "of"), "Int64")
     return pd.DataFrame(found, columns=Leak._fields).astype(counts)
 
-# %% ../nbs/31_pool.ipynb #8075cc66
+# %% ../nbs/31_pool.ipynb #b8f1fcb1
 def without_leaks(
     setting: Setting,
     leaks: pd.DataFrame,     # of `find_leaks`
@@ -630,7 +630,7 @@ def without_leaks(
     kept = tuple(name for name in setting.sources if name not in close)
     return replace(setting, name=f"{setting.name}_clean", title=f"{setting.title}, clean", sources=kept)
 
-# %% ../nbs/31_pool.ipynb #d3f28d83
+# %% ../nbs/31_pool.ipynb #e2c2d59e
 def _own_leak(task):
     "A task on a line of `own_leaks`."
     shared, tests, dropped = set(), set(), 0
@@ -648,8 +648,8 @@ def own_leaks(
     "Rows that stood in two parts of a split, and test rows that share a long text with its train or dev rows."
     return pd.DataFrame([_own_leak(pool[name]) for name in (pool if names is None else names)])
 
-# %% ../nbs/31_pool.ipynb #3a6965cf
-_COLOURS = dict(task="#bd1f01", data="#e76300", collection="#ffa90e", question="#d8d8d8")
+# %% ../nbs/31_pool.ipynb #802ace14
+_COLOURS = dict(question="#d8d8d8", collection="#ffa90e", data="#e76300", task="#bd1f01")
 
 def _name_axes(ax, sources, targets):
     "Sources down, targets across."
@@ -666,7 +666,7 @@ def plot_leaks(
     own = leaks[(leaks.setting == setting.name) & (leaks.role == "source")]
     sources, targets = list(own.other.unique()), list(own.target.unique())
     down, across = own.other.map(sources.index), own.target.map(targets.index)
-    for level, colour in _COLOURS.items():
+    for level, colour in _COLOURS.items(): # the closest on top
         at = own.level == level
         if at.any(): ax.scatter(across[at], down[at], s=110, marker="s", c=colour, label=LEVELS[level])
     for x, y, rows in zip(across, down, own.rows.fillna(0)):
@@ -674,7 +674,7 @@ def plot_leaks(
     _name_axes(ax, sources, targets)
     ax.set_title(f"{setting.title}: {len(sources)} of {len(setting.sources)} sources", fontsize=9)
 
-# %% ../nbs/31_pool.ipynb #a05fbdea
+# %% ../nbs/31_pool.ipynb #046f3a63
 class MetaTask(NamedTuple):
     "One split of a task, ready to learn from."
     task: str
@@ -726,7 +726,7 @@ def meta_tasks(
         found.append(MetaTask(task.name, split, support, query))
     return found
 
-# %% ../nbs/31_pool.ipynb #359397f0
+# %% ../nbs/31_pool.ipynb #a4b0bdb4
 class Refusal(NamedTuple):
     "Rows of a task that a backbone cannot answer."
     task: str
