@@ -42,6 +42,7 @@ setup(
     license=cfg["license"].upper(),
     python_requires=f">={cfg['min_python']},<={cfg['max_python']}.999",
     packages=[cfg["lib_path"]],
+    package_data={cfg["lib_path"]: ["*.json"]}, # settings and families of tasks, which `pool` reads
     install_requires=cfg["requirements"].split(),
     extras_require={
         "hub": needs("hub"),

@@ -59,6 +59,14 @@ def test_the_walkthrough_travels(wheel):
     assert not (ROOT/"metapt_nb"/"walkthrough.ipynb").exists()
 
 
+def test_the_files_of_tasks_travel(metapt):
+    "Settings and families are read from the installed package."
+    code = "from metapt_nb.pool import read_families, read_settings; print(len(read_settings()), len(read_families()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=metapt.here, env=metapt.environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["13", "23"], done.stderr
+
+
 def test_the_installed_package_is_the_one_imported(metapt):
     where = [sys.executable, "-c", "import metapt_nb; print(metapt_nb.__file__)"]
     done = subprocess.run(where, cwd=metapt.here, env=metapt.environment, capture_output=True, text=True, check=True)
