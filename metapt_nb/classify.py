@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['word_lines', 'Cuts', 'Scorer', 'Columns', 'columns_for', 'Asked', 'TableLines', 'AskedTable']
 
-# %% ../nbs/27_classify.ipynb #9a46494b
+# %% ../nbs/27_classify.ipynb #141e3deb
 import json, sys
 from collections import Counter
 from contextlib import closing, contextmanager
@@ -20,7 +20,7 @@ from .predict import Lines, answer, answer_file, answer_lines, no_answer
 from .prompts import load_prompt, reading_of
 from .tables import TABLES, cell_text, column_names, find_columns, options_in, read_pieces, require_column
 
-# %% ../nbs/27_classify.ipynb #804f712c
+# %% ../nbs/27_classify.ipynb #7ab44d63
 def word_lines(
     names, # of the C classes
     words, # C label words; none where each row has its own options
@@ -55,7 +55,7 @@ class Cuts:
         said = f"{self.cut} of {self.n} texts were longer than {max_length} tokens and were cut (--max-length){each}"
         print(said, file=sys.stderr)
 
-# %% ../nbs/27_classify.ipynb #197d619f
+# %% ../nbs/27_classify.ipynb #8b982b2d
 class Scorer:
     "A saved prompt as a function from texts to probabilities; counts the texts that were cut."
     def __init__(self,
@@ -105,7 +105,7 @@ class Scorer:
             f"{self.file}: reads {', '.join(fields)}{options}: "
             f"pass --file with a table ({', '.join(TABLES)}) that has columns of these names")
 
-# %% ../nbs/27_classify.ipynb #dc50200b
+# %% ../nbs/27_classify.ipynb #7b308d91
 class Columns(NamedTuple):
     "Where a table has what a prompt reads: names of its columns."
     fields: list  # one for each field, in the order of the template
@@ -128,7 +128,7 @@ def columns_for(
     if not reading.own_options: return Columns(fields, [])
     return Columns(fields, find_columns(path, there, options or reading.option_columns or "options", "options"))
 
-# %% ../nbs/27_classify.ipynb #0bf1c11a
+# %% ../nbs/27_classify.ipynb #e62bc035
 class Asked(NamedTuple):
     "A row as a prompt reads it."
     fields: list  # of strings
@@ -173,7 +173,7 @@ class TableLines:
     def fileno(self): return self.handle.fileno()
     def close(self): self.lines.close()
 
-# %% ../nbs/27_classify.ipynb #50b369af
+# %% ../nbs/27_classify.ipynb #ba1a73c7
 def _scored(asked, scorer, reading):
     "Probabilities of some rows; of options that a row does not have nothing is left."
     if not asked: return []

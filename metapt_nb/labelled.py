@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Labelled', 'Parts', 'Encoded']
 
-# %% ../nbs/43_labelled.ipynb #5f5bdef3
+# %% ../nbs/43_labelled.ipynb #e684757b
 from typing import NamedTuple
 
 import numpy as np, torch

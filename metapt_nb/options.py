@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WORD_TYPES', 'Later', 'now', 'Word', 'is_group', 'describe', 'spoken', 'add_options', 'call']
 
-# %% ../nbs/05_options.ipynb #ca4c8776
+# %% ../nbs/05_options.ipynb #ed08aca5
 import argparse
 from dataclasses import dataclass
 from functools import reduce

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Outcome']
 
-# %% ../nbs/54_outcome.ipynb #b3ef208a
+# %% ../nbs/54_outcome.ipynb #78ad2053
 from functools import cached_property
 
 import numpy as np, torch

@@ -6,7 +6,7 @@
 __all__ = ['pd', 'PIECE', 'TABLES', 'Piece', 'Kind', 'is_table', 'read_table', 'column_names', 'read_pieces', 'cell_text',
            'option_text', 'options_in', 'require_column', 'find_columns']
 
-# %% ../nbs/04_tables.ipynb #e1851db4
+# %% ../nbs/04_tables.ipynb #425348cb
 import json, os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from .files import InputError, Late, require
 
 pd = Late("pandas")
 
-# %% ../nbs/04_tables.ipynb #ec337b35
+# %% ../nbs/04_tables.ipynb #79664726
 PIECE = 1024 # rows that are read together
 
 class Piece(NamedTuple):
@@ -34,7 +34,7 @@ class Kind:
     names: Callable  # open binary file -> names of the columns
     pieces: Callable # (open binary file, names of columns) -> an iterator of `Piece`s
 
-# %% ../nbs/04_tables.ipynb #6d0c2e8f
+# %% ../nbs/04_tables.ipynb #1bda7e47
 def _csv(source, sep, typed=False, **how):
     "pandas' reader of a path or an open file."
     return pd.read_csv(
@@ -48,7 +48,7 @@ def _csv_pieces(handle, names, sep=","):
     with _csv(handle, sep, chunksize=PIECE) as reader:
         for table in reader: yield Piece([*zip(*(table[name].tolist() for name in names))], handle.tell())
 
-# %% ../nbs/04_tables.ipynb #17dc99ab
+# %% ../nbs/04_tables.ipynb #812eb973
 def _objects(handle):
     "The rows of an open file."
     for number, line in enumerate(handle, 1):
@@ -67,7 +67,7 @@ def _json_pieces(handle, names):
     while some := list(islice(objects, PIECE)):
         yield Piece([tuple(row.get(name) for name in names) for row in some], handle.tell())
 
-# %% ../nbs/04_tables.ipynb #f374c6a3
+# %% ../nbs/04_tables.ipynb #7f1481a2
 def _parquet(handle):
     "pyarrow's reader, which takes a part of a column at a time."
     from pyarrow.parquet import ParquetFile
@@ -83,7 +83,7 @@ def _parquet_pieces(handle, names):
         done += len(batch)
         yield Piece([*zip(*(batch[name].to_pylist() for name in names))], size*done//n)
 
-# %% ../nbs/04_tables.ipynb #b9eae0ed
+# %% ../nbs/04_tables.ipynb #08f9189a
 _CSV = _whole_csv, _csv_names, _csv_pieces
 _JSON = Kind(_whole_json, _json_names, _json_pieces)
 
@@ -97,7 +97,7 @@ def is_table(
     "Whether a file's name ends like a table's."
     return Path(path).suffix.lower() in TABLES
 
-# %% ../nbs/04_tables.ipynb #dcda66ad
+# %% ../nbs/04_tables.ipynb #7d929cb0
 def _require_utf8(path):
     "`InputError` names the first byte of a file that is not UTF-8, and its line."
     with open(path, "rb") as handle:
@@ -133,7 +133,7 @@ def read_table(
     kind = _kind(path)
     with _readable(path): return kind.whole(path, typed)
 
-# %% ../nbs/04_tables.ipynb #ce6a45ed
+# %% ../nbs/04_tables.ipynb #02e6ad15
 def column_names(
     path, # a table
 ) -> list:
@@ -151,7 +151,7 @@ def read_pieces(
     kind = _kind(path)
     with _readable(path): yield from kind.pieces(handle, names)
 
-# %% ../nbs/04_tables.ipynb #2953c3cc
+# %% ../nbs/04_tables.ipynb #8379a855
 def cell_text(
     cell, # of a table
 ) -> str:
@@ -167,7 +167,7 @@ def option_text(
     if isinstance(cell, float) and cell.is_integer(): cell = int(cell)
     return cell_text(cell).strip()
 
-# %% ../nbs/04_tables.ipynb #e5c081b5
+# %% ../nbs/04_tables.ipynb #06d441ec
 def options_in(
     path,     # of the table, for the message
     row: int, # counted from 1
@@ -186,7 +186,7 @@ def options_in(
             "name a column for each option, as in options='a,b,c'")
     return [str(option) for option in listed]
 
-# %% ../nbs/04_tables.ipynb #5cdb89c7
+# %% ../nbs/04_tables.ipynb #afd4365a
 def require_column(
     path,          # of the table, for the message
     there,         # names of its columns
