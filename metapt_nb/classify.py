@@ -134,6 +134,11 @@ class Asked(NamedTuple):
     fields: list  # of strings
     options: list # of strings; empty where the prompt has label words
 
+    @property
+    def full(self) -> bool:
+        "Whether no field is empty."
+        return all(map(str.strip, self.fields))
+
 def _asked(path, row, columns, cells):
     "What a row asks; `InputError` for options that cannot be answered."
     n = len(columns.fields)
@@ -169,16 +174,16 @@ class TableLines:
 
     read = readline # who counts bytes asks again
 
-    def tell(self) -> int: return self.at
-    def fileno(self): return self.handle.fileno()
+    def tell(self) -> int: return self.at # bytes of the file, about
+    def fileno(self) -> int: return self.handle.fileno()
     def close(self): self.lines.close()
 
 # %% ../nbs/27_classify.ipynb #ba1a73c7
-def _scored(asked, scorer, reading):
+def _scored(asked, scorer):
     "Probabilities of some rows; of options that a row does not have nothing is left."
     if not asked: return []
-    columns = dict(zip(reading.fields, map(list, zip(*(row.fields for row in asked)))))
-    options = [tuple(row.options) for row in asked] if reading.own_options else None
+    columns = dict(zip(scorer.reading.fields, map(list, zip(*(row.fields for row in asked)))))
+    options = [tuple(row.options) for row in asked] if scorer.reading.own_options else None
     found = scorer(columns, options).float().cpu().numpy()
     return [row[:len(own)] for row, own in zip(found, options)] if options else found
 
@@ -199,21 +204,24 @@ class AskedTable:
         "The table as a file of lines."
         with open(path, "rb") as handle, closing(TableLines(path, handle, self.columns)) as lines: yield lines
 
+    def _told(self, row, probabilities):
+        "A row of output; one with an empty field has no probabilities."
+        text, reading = " ".join(row.fields), self.scorer.reading
+        if probabilities is None: return no_answer(text, self.as_json)
+        return answer(text, probabilities, row.options or reading.names, row.options or reading.words, self.as_json)
+
     def answers(self,
         lines, # of a `TableLines`
     ) -> list: # rows of output
         "What each row is."
-        rows, reading = [Asked(*json.loads(line)) for line in lines], self.scorer.reading
-        full = [all(map(str.strip, row.fields)) for row in rows]
-        found = iter(_scored([row for row, ask in zip(rows, full) if ask], self.scorer, reading))
-        told = []
-        for row, ask in zip(rows, full):
-            text, names, words = " ".join(row.fields), row.options or reading.names, row.options or reading.words
-            told.append(answer(text, next(found), names, words, self.as_json) if ask else no_answer(text, self.as_json))
-        return told
+        rows = [Asked(*json.loads(line)) for line in lines]
+        found = iter(_scored([row for row in rows if row.full], self.scorer))
+        return [self._told(row, next(found) if row.full else None) for row in rows]
 
-    def rows(self, chunk=2048):
-        "An iterator of rows of output; `InputError` where the table changes while it is read."
+    def rows(self,
+        chunk: int = 2048, # rows scored together
+    ):                     # an iterator of rows of output
+        "What each row is, in order; `InputError` where the table changes while it is read."
         with unchanged(self.path), self.opened(self.path) as handle:
             yield from answer_lines(Lines(handle, self.path), self.answers, chunk)
 

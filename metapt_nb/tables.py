@@ -71,7 +71,7 @@ def _json_pieces(handle, names):
 def _parquet(handle):
     "pyarrow's reader, which takes a part of a column at a time."
     from pyarrow.parquet import ParquetFile
-    return ParquetFile(handle, buffer_size=2**20)
+    return ParquetFile(handle, pre_buffer=False, buffer_size=2**20)
 
 def _whole_parquet(path, typed): return pd.read_parquet(path)
 def _parquet_names(handle): return _parquet(handle).schema_arrow.names
