@@ -20,8 +20,9 @@ from typing import Callable, NamedTuple
 
 import numpy as np, pandas as pd
 
-from .data import EMBEDDED, READERS, Dataset, FewShot, load_dataset, make_dataset, _test_rows
+from .data import EMBEDDED, Dataset, FewShot, load_dataset, make_dataset, _test_rows
 from .files import InputError, require
+from .tables import is_table
 from .upstream import FILES, PARTS, review
 
 # %% ../nbs/16_readers.ipynb #16a00006
@@ -866,7 +867,7 @@ def _published(path):
     "The published format a place is read in; None for a table to be read by its columns."
     if path.is_dir(): return recognise(_sources(path)[0].path)
     if not path.exists() or path.suffix not in OPENERS: return None
-    if path.suffix not in READERS: return recognise(path)
+    if not is_table(path): return recognise(path)
     # what is in no format is a table, and what is wrong with it is said by who reads tables
     try: name = None if _names_columns(path) else recognise(path)
     except InputError: return None

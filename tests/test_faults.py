@@ -112,19 +112,23 @@ def prompt(tmp_path_factory):
     return folder/"p.safetensors"
 
 
-def prediction(folder, prompt):
-    "The command that predicts a file of 12,000 lines, but for its last word; and the file."
-    texts = folder/"texts.txt"
-    texts.write_text("".join(f"good film {i}\n" for i in range(12_000)))
+KINDS = pytest.mark.parametrize("kind", ["txt", "csv"])
+
+
+def prediction(folder, prompt, kind):
+    "The command that predicts a file of 12,000 texts, but for its last word; and the file."
+    texts, header = folder/f"texts.{kind}", "text\n" if kind == "csv" else ""
+    texts.write_text(header + "".join(f"good film {i}\n" for i in range(12_000)))
     return [METAPT, "predict", "--prompt", prompt, "--file", texts, "--out"], texts
 
 
 def said_by(words): return subprocess.run(words, capture_output=True, text=True)
 
 
-def test_sigkill_resumes_predictions(tmp_path, prompt):
+@KINDS
+def test_sigkill_resumes_predictions(tmp_path, prompt, kind):
     "A prediction killed after its first rows goes on with them and ends the same."
-    command, _ = prediction(tmp_path, prompt)
+    command, _ = prediction(tmp_path, prompt, kind)
     cut, whole = tmp_path/"cut.tsv", tmp_path/"whole.tsv"
     assert kill_when(started([*command, cut]), (tmp_path/"cut.tsv.run.json").exists)
     assert not cut.exists() # it was killed in the middle
@@ -136,16 +140,17 @@ def test_sigkill_resumes_predictions(tmp_path, prompt):
     assert cut.read_bytes() == whole.read_bytes()
 
 
-def test_a_file_that_grows_is_not_read_on(tmp_path, prompt):
+@KINDS
+def test_a_file_that_grows_is_not_read_on(tmp_path, prompt, kind):
     "Written to while it is read: one line, exit code 2, and the rows that are there are kept."
-    command, texts = prediction(tmp_path, prompt)
+    command, texts = prediction(tmp_path, prompt, kind)
     out = tmp_path/"out.tsv"
     process = subprocess.Popen([*command, out], stderr=subprocess.PIPE, text=True)
     while not (tmp_path/"out.tsv.run.json").exists(): time.sleep(.005)
     with open(texts, "a") as f: f.write("one more\n")
     said = process.communicate()[1]
     assert process.returncode == 2
-    assert said.count("metapt: ") == 1 and "texts.txt: changed while it was read: wait until" in said
+    assert said.count("metapt: ") == 1 and f"{texts}: changed while it was read: wait until" in said
 
     done = said_by([*command, out])
     assert done.stdout.startswith("12001 rows, ") and "12001 of them new" not in done.stdout
