@@ -43,10 +43,12 @@ def entailment(folder):
     return [replace(dataset, split=np.where(dataset.split == PARTS.index("dev"), PARTS.index("test"), dataset.split))]
 
 
-def questions(folder):
-    "Multiple choice, the options in the hole and as letters."
-    plain = to_dataset(read_rows(folder/"arc_obqa"/"openbookqa"), "openbookqa")
-    return [plain, unify(plain)]
+QUESTIONS = published("openbookqa", "arc_obqa/openbookqa")
+
+
+def lettered(folder):
+    "The same questions in PPT's unified form."
+    return [unify(dataset) for dataset in QUESTIONS(folder)]
 
 
 def of_packages(folder):
@@ -61,7 +63,9 @@ def size(n_train, n_dev, n_test=300, epochs=30):
 STUDIES = dict(
     phrasebank=Study(published("phrasebank", "financial_phrasebank"), size(48, 48)),
     rte=Study(entailment, size(32, 32)),
-    obqa=Study(questions, size(32, 32)),
+    obqa=Study(QUESTIONS, size(32, 32)),
+    obqa_per_piece=Study(QUESTIONS, replace(size(32, 32), per_piece=True)),
+    obqa_unified=Study(lettered, size(32, 32)),
     banking77=Study(published("banking77", "banking77"), size(2*77, 77, 200, epochs=15)),
     t5=Study(of_packages, size(16, 16, 200)),
     smollm2=Study(of_packages, size(16, 16, 200), "smollm2"))

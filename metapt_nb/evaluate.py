@@ -44,6 +44,7 @@ class GridConfig:
     max_length: int = 64     # tokens of text
     tune: TuneConfig = TuneConfig() # of every prompt
     full: TuneConfig = FULL         # of FT
+    per_piece: bool = False         # score a label by the mean over its pieces, not by their sum
 
 # %% ../nbs/51_evaluate.ipynb #ebe5f837
 class GridCell(NamedTuple):
@@ -75,7 +76,8 @@ def encode_split(
 ) -> EncodedSplit:
     "Draw a few-shot split and encode it in its format's template; class names are the label words."
     rows = few_shot(dataset, config.n_train, config.n_dev, seed, config.n_test)
-    def encode(ids): return backbone.encode_rows(dataset, ids, max_length=config.max_length)
+    def encode(ids):
+        return backbone.encode_rows(dataset, ids, max_length=config.max_length, per_piece=config.per_piece)
     return EncodedSplit(rows, encode(rows.train), encode(rows.dev), encode(rows.test))
 
 # %% ../nbs/51_evaluate.ipynb #ca9fe7c4

@@ -208,7 +208,7 @@ class Page:
         "Run all cells once the kernel answers."
         return self.browser.execute_async_script(RUN_ALL)
 
-    def until(self, what, name, seconds=90):
+    def until(self, what, name, seconds=180):
         "Wait for `what()` to be true."
         def tried(_):
             try: return what()
