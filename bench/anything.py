@@ -3,10 +3,12 @@
 python bench/anything.py FOLDER           all of them; FOLDER holds the published sets, one folder each
 python bench/anything.py FOLDER rte obqa  some of them
 python bench/anything.py . t5 smollm2     those of packages alone, which need no folder
+python bench/anything.py FOLDER commands  what `metapt tune` and `metapt predict` say on each kind of task
 """
-import sys
+import subprocess, sys, tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np, pandas as pd
 
@@ -94,7 +96,65 @@ def run(name, folder):
     return run_groups(groups, backbone, OUT/name)
 
 
+class Command(NamedTuple):
+    "A prompt tuned by the command, and a table that it is asked about."
+    tune: str     # words behind `metapt tune`; {folder} holds the published sets
+    asked: dict   # column -> made-up values
+    predict: str = "" # further words behind `metapt predict`
+
+
+COMMANDS = dict(
+    three_classes=Command(
+        "{folder}/financial_phrasebank --n-train 48 --n-dev 48 --n-test 300",
+        dict(text=[
+            "Orders fell by a third and the second shift was cut.", "The head office is in the old harbour.",
+            "Sales grew in all regions, and the dividend will be raised."])),
+    pairs=Command(
+        "{folder}/nli/rte --n-train 32 --n-dev 32 --n-test 277 --max-length 96",
+        dict(
+            premise=["A storm closed the harbour on Monday.", "The museum opens at ten and closes at six."],
+            hypothesis=["The harbour was closed.", "The museum is open all night."])),
+    options=Command(
+        "{folder}/arc_obqa/openbookqa --per-piece --n-train 32 --n-dev 32 --n-test 250",
+        dict(
+            question=["A pond freezes over when it is", "Bees visit flowers to gather"],
+            a=["very cold", "stones"], b=["very loud", "nectar"], c=["at noon", "moonlight"]),
+        "--options a,b,c"),
+    intents=Command(
+        "{folder}/banking77 --n-train 154 --n-dev 77 --n-test 200 --epochs 10",
+        dict(text=["My new card has still not come in the post.", "Why did you charge me for taking out cash?"])),
+    causal=Command(
+        "rotten_tomatoes --backbone smollm2 --n-train 16 --n-dev 16 --n-test 200 --epochs 10",
+        dict(text=["A warm and funny film.", "Two hours that I want back."])))
+
+
+def said(words, **places):
+    "A command line and what it says, in one text."
+    done = subprocess.run(
+        [Path(sys.executable).with_name("metapt"), *words.format(**places).split()], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    lines = [line for line in done.stdout.splitlines() if "\r" not in line]
+    return "\n".join([f"$ metapt {words.format(folder='FOLDER', out='.')}", *lines, ""])
+
+
+def transcribe(folder):
+    "Each command tuned and asked; a text file each, those that are there are left."
+    for name, command in COMMANDS.items():
+        path = OUT/"commands"/f"{name}.txt"
+        if path.exists(): continue
+        with tempfile.TemporaryDirectory() as out:
+            pd.DataFrame(command.asked).to_csv(f"{out}/asked.csv", index=False)
+            places = dict(folder=folder, out=out)
+            text = said(f"tune {command.tune} --out {{out}}/{name}.safetensors", **places)
+            text += said(
+                f"predict --prompt {{out}}/{name}.safetensors --file {{out}}/asked.csv {command.predict}", **places)
+            with atomic(path) as tmp: tmp.write_text(text.replace(f"{out}/", "").replace(str(folder), "FOLDER"))
+        print(path.read_text())
+
+
 if __name__ == "__main__":
     keep_freed_memory()
     folder, *names = sys.argv[1:]
-    for name in names or STUDIES: print(run(name, folder).round(3).to_string())
+    if names == ["commands"]: transcribe(folder)
+    else:
+        for name in names or STUDIES: print(run(name, folder).round(3).to_string())
