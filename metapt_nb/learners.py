@@ -6,7 +6,7 @@
 __all__ = ['META_LEARNERS', 'MPT_ROWS', 'MetaTask', 'Walk', 'walk', 'slices', 'MetaLearner', 'LearnConfig', 'learner_gradients',
            'MetaTasks', 'Clusters', 'learn', 'mpt_config']
 
-# %% ../nbs/43_learners.ipynb #c47dc281
+# %% ../nbs/43_learners.ipynb #0f01dd50
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Callable, NamedTuple, Sequence
@@ -19,13 +19,13 @@ from .maml import FOLLOWED, TaskGradients, held_out_score, join_tasks, slope, su
 from .pretrain import Pretrained, PretrainConfig, fingerprint, pretrain
 from .ranks import ranks
 
-# %% ../nbs/43_learners.ipynb #ebdf3ccf
+# %% ../nbs/43_learners.ipynb #8a5ffd83
 class MetaTask(NamedTuple):
     "A task, encoded."
     support: Batch # rows to adapt on
     query: Batch   # rows to be judged by
 
-# %% ../nbs/43_learners.ipynb #eb0f910d
+# %% ../nbs/43_learners.ipynb #51945956
 class Walk(NamedTuple):
     "The inner steps of K tasks."
     path: list      # of `Slope`, one per step
@@ -45,7 +45,7 @@ def walk(
         D = D - alpha*path[-1].g.detach()
     return Walk(path, D)
 
-# %% ../nbs/43_learners.ipynb #203883b8
+# %% ../nbs/43_learners.ipynb #a7216335
 def slices(
     rows: Batch,
     n: int, # steps
@@ -54,7 +54,7 @@ def slices(
     order = np.resize(np.arange(len(rows)), max(n, len(rows)))
     return [rows[part] for part in np.array_split(order, n)]
 
-# %% ../nbs/43_learners.ipynb #9797ff77
+# %% ../nbs/43_learners.ipynb #8a85e61b
 def _unknown(losses): return torch.full_like(losses, float("nan"))
 
 def _found(prompt, followed, way, query_loss):
@@ -82,7 +82,7 @@ def _alpha0(backbone, prompt, tasks, alpha, inner_steps):
     here = slope(backbone, prompt.expand(len(tasks), *prompt.shape), [task.query for task in tasks])
     return TaskGradients(here.g, _unknown(here.losses), here.losses, torch.zeros_like(here.losses))
 
-# %% ../nbs/43_learners.ipynb #d7f9068e
+# %% ../nbs/43_learners.ipynb #57a36228
 @dataclass(frozen=True)
 class MetaLearner:
     "A way to learn from meta-tasks."
@@ -97,7 +97,7 @@ META_LEARNERS = dict(
     multitask=MetaLearner(_multitask),
     alpha0=MetaLearner(_alpha0, support=False))
 
-# %% ../nbs/43_learners.ipynb #36d56994
+# %% ../nbs/43_learners.ipynb #9787d24a
 @dataclass(frozen=True)
 class LearnConfig(PretrainConfig):
     "How a prompt is learned from meta-tasks."
@@ -121,7 +121,7 @@ def learner_gradients(
     parts = [tasks[i:i + n] for i in range(0, len(tasks), n)]
     return join_tasks([gradients(backbone, prompt.detach(), part, *how) for part in parts])
 
-# %% ../nbs/43_learners.ipynb #b04b500e
+# %% ../nbs/43_learners.ipynb #18a584b8
 def _chosen(rng, K, n):
     "n of K tasks; all in order without n."
     return rng.permutation(K)[:n] if n else range(K)
@@ -150,7 +150,7 @@ class MetaTasks:
         "The tasks held out; so many rows of each to adapt on."
         return [MetaTask(task.support[:support], task.query) for task in self.held_out]
 
-# %% ../nbs/43_learners.ipynb #6ea1ba49
+# %% ../nbs/43_learners.ipynb #20b0f235
 @dataclass(frozen=True)
 class Clusters:
     "Tasks that are parts of one batch; support and query rows are drawn from the same rows of each."
@@ -177,7 +177,7 @@ class Clusters:
         "The rows held out of each cluster, and so many of its others to adapt on."
         return [MetaTask(self.batch[train[:support]], self.batch[rows]) for train, rows in self.parts]
 
-# %% ../nbs/43_learners.ipynb #7b7a2688
+# %% ../nbs/43_learners.ipynb #771cfe27
 def _check(source, config, held_out, world):
     require(config.learner in META_LEARNERS, f"learner='{config.learner}': choose from {', '.join(META_LEARNERS)}")
     for name in ("inner_steps", "support", "query"):
@@ -186,8 +186,8 @@ def _check(source, config, held_out, world):
     require(n is None or 1 <= n <= len(source), f"tasks_per_step={n}: there are {len(source)} tasks")
     require(
         held_out or config.select == "last",
-        f"select='{config.select}': no task is held out to choose by: hold some out, or keep the prompt of the last step "
-        "(select='last')")
+        f"select='{config.select}': no task is held out to choose by: "
+        "hold some out, or keep the prompt of the last step (select='last')")
     fewest = min(n or len(source), len(held_out) or world.size)
     require(world.size <= fewest, f"{world.size} processes for {fewest} tasks at a time: start fewer")
 
@@ -205,8 +205,8 @@ def learn(
     learner, alpha = META_LEARNERS[config.learner], config.inner_lr*backbone.scale**2
 
     def gradient(P, rng):
-        rows = config.support*learner.support, config.query*learner.query
-        episode = source.draw(rng, config.tasks_per_step, *rows)
+        wanted = config.support*learner.support, config.query*learner.query
+        episode = source.draw(rng, config.tasks_per_step, *wanted)
         found = learner_gradients(backbone, P, world.share(episode), config)
         G, report = sum_up(found, P, len(episode), world)
         return G, sum(len(rows) for task in episode for rows in task), report
@@ -216,7 +216,7 @@ def learn(
     kwargs = dict(desc=config.learner) | kwargs
     return pretrain(backbone, prompt, gradient, validate, config, checkpoint, source.name, **kwargs)
 
-# %% ../nbs/43_learners.ipynb #3a0bd21b
+# %% ../nbs/43_learners.ipynb #12874518
 MPT_ROWS = dict(
     maml=dict(support=2, query=2), fomaml=dict(support=4, query=4), reptile=dict(support=40, inner_steps=10),
     multitask=dict(support=2, query=2), alpha0=dict(support=2, query=2))
