@@ -6,7 +6,7 @@
 __all__ = ['META_LEARNERS', 'MPT_ROWS', 'MetaTask', 'Walk', 'walk', 'slices', 'MetaLearner', 'LearnConfig', 'learner_gradients',
            'MetaTasks', 'Clusters', 'learn', 'mpt_config']
 
-# %% ../nbs/43_learners.ipynb #0f01dd50
+# %% ../nbs/43_learners.ipynb #671a498a
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Callable, NamedTuple, Sequence
@@ -19,13 +19,13 @@ from .maml import FOLLOWED, TaskGradients, held_out_score, join_tasks, slope, su
 from .pretrain import Pretrained, PretrainConfig, fingerprint, pretrain
 from .ranks import ranks
 
-# %% ../nbs/43_learners.ipynb #8a5ffd83
+# %% ../nbs/43_learners.ipynb #23395159
 class MetaTask(NamedTuple):
     "A task, encoded."
     support: Batch # rows to adapt on
     query: Batch   # rows to be judged by
 
-# %% ../nbs/43_learners.ipynb #51945956
+# %% ../nbs/43_learners.ipynb #cefe2919
 class Walk(NamedTuple):
     "The inner steps of K tasks."
     path: list      # of `Slope`, one per step
@@ -45,7 +45,7 @@ def walk(
         D = D - alpha*path[-1].g.detach()
     return Walk(path, D)
 
-# %% ../nbs/43_learners.ipynb #a7216335
+# %% ../nbs/43_learners.ipynb #089f1794
 def slices(
     rows: Batch,
     n: int, # steps
@@ -54,7 +54,7 @@ def slices(
     order = np.resize(np.arange(len(rows)), max(n, len(rows)))
     return [rows[part] for part in np.array_split(order, n)]
 
-# %% ../nbs/43_learners.ipynb #8a85e61b
+# %% ../nbs/43_learners.ipynb #78e6bf4b
 def _unknown(losses): return torch.full_like(losses, float("nan"))
 
 def _found(prompt, followed, way, query_loss):
@@ -82,7 +82,7 @@ def _alpha0(backbone, prompt, tasks, alpha, inner_steps):
     here = slope(backbone, prompt.expand(len(tasks), *prompt.shape), [task.query for task in tasks])
     return TaskGradients(here.g, _unknown(here.losses), here.losses, torch.zeros_like(here.losses))
 
-# %% ../nbs/43_learners.ipynb #57a36228
+# %% ../nbs/43_learners.ipynb #75fd3f5d
 @dataclass(frozen=True)
 class MetaLearner:
     "A way to learn from meta-tasks."
@@ -97,7 +97,7 @@ META_LEARNERS = dict(
     multitask=MetaLearner(_multitask),
     alpha0=MetaLearner(_alpha0, support=False))
 
-# %% ../nbs/43_learners.ipynb #9787d24a
+# %% ../nbs/43_learners.ipynb #afde20dc
 @dataclass(frozen=True)
 class LearnConfig(PretrainConfig):
     "How a prompt is learned from meta-tasks."
@@ -121,10 +121,15 @@ def learner_gradients(
     parts = [tasks[i:i + n] for i in range(0, len(tasks), n)]
     return join_tasks([gradients(backbone, prompt.detach(), part, *how) for part in parts])
 
-# %% ../nbs/43_learners.ipynb #18a584b8
+# %% ../nbs/43_learners.ipynb #b45ceade
 def _chosen(rng, K, n):
     "n of K tasks; all in order without n."
     return rng.permutation(K)[:n] if n else range(K)
+
+def _some(rng, rows, n, where):
+    "n rows; fewer where there are fewer."
+    require(n == 0 or len(rows) > 0, f"{where}: no rows: leave this task out")
+    return rows[rng.permutation(len(rows))[:n]]
 
 @dataclass(frozen=True)
 class MetaTasks:
@@ -142,15 +147,18 @@ class MetaTasks:
 
     def draw(self, rng, n, support, query) -> list:
         "Rows of n tasks."
-        some = lambda rows, m: rows[rng.permutation(len(rows))[:m]]
-        chosen = [self.tasks[k] for k in _chosen(rng, len(self), n)]
-        return [MetaTask(some(task.support, support), some(task.query, query)) for task in chosen]
+        drawn = []
+        for k in _chosen(rng, len(self), n):
+            task = self.tasks[k]
+            adapt = _some(rng, task.support, support, f"task {k}, support")
+            drawn.append(MetaTask(adapt, _some(rng, task.query, query, f"task {k}, query")))
+        return drawn
 
     def to_validate(self, support) -> list:
         "The tasks held out; so many rows of each to adapt on."
         return [MetaTask(task.support[:support], task.query) for task in self.held_out]
 
-# %% ../nbs/43_learners.ipynb #20b0f235
+# %% ../nbs/43_learners.ipynb #e6d01a48
 @dataclass(frozen=True)
 class Clusters:
     "Tasks that are parts of one batch; support and query rows are drawn from the same rows of each."
@@ -170,6 +178,7 @@ class Clusters:
         for k in _chosen(rng, len(self), n):
             rows = rng.permutation(self.parts[k][0])[:support + query]
             cut = len(rows)*support//(support + query)
+            cut = max(cut, min(support, 1)) # a row of either kind at least, where both are wanted
             drawn.append(MetaTask(self.batch[rows[:cut]], self.batch[rows[cut:]]))
         return drawn
 
@@ -177,7 +186,7 @@ class Clusters:
         "The rows held out of each cluster, and so many of its others to adapt on."
         return [MetaTask(self.batch[train[:support]], self.batch[rows]) for train, rows in self.parts]
 
-# %% ../nbs/43_learners.ipynb #771cfe27
+# %% ../nbs/43_learners.ipynb #bf5a03e8
 def _check(source, config, held_out, world):
     require(config.learner in META_LEARNERS, f"learner='{config.learner}': choose from {', '.join(META_LEARNERS)}")
     for name in ("inner_steps", "support", "query"):
@@ -216,7 +225,7 @@ def learn(
     kwargs = dict(desc=config.learner) | kwargs
     return pretrain(backbone, prompt, gradient, validate, config, checkpoint, source.name, **kwargs)
 
-# %% ../nbs/43_learners.ipynb #12874518
+# %% ../nbs/43_learners.ipynb #ef591eca
 MPT_ROWS = dict(
     maml=dict(support=2, query=2), fomaml=dict(support=4, query=4), reptile=dict(support=40, inner_steps=10),
     multitask=dict(support=2, query=2), alpha0=dict(support=2, query=2))
