@@ -618,6 +618,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                     'metapt_nb.learners.Clusters.to_validate': ( 'learners.html#clusters.to_validate',
                                                                                  'metapt_nb/learners.py'),
                                     'metapt_nb.learners.LearnConfig': ('learners.html#learnconfig', 'metapt_nb/learners.py'),
+                                    'metapt_nb.learners.LearnConfig.__post_init__': ( 'learners.html#learnconfig.__post_init__',
+                                                                                      'metapt_nb/learners.py'),
                                     'metapt_nb.learners.MetaLearner': ('learners.html#metalearner', 'metapt_nb/learners.py'),
                                     'metapt_nb.learners.MetaTask': ('learners.html#metatask', 'metapt_nb/learners.py'),
                                     'metapt_nb.learners.MetaTasks': ('learners.html#metatasks', 'metapt_nb/learners.py'),

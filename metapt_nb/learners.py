@@ -109,6 +109,12 @@ class LearnConfig(PretrainConfig):
     tasks_per_step: int = 2    # tasks drawn per update; None is all of them
     task_chunk: int = None     # tasks computed together, to bound memory; all by default
 
+    def __post_init__(self):
+        known = ", ".join(META_LEARNERS)
+        require(self.learner in META_LEARNERS, f"learner='{self.learner}': choose from {known}")
+        for name in ("inner_steps", "support", "query"):
+            require(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: at least one")
+
 def learner_gradients(
     backbone: Backbone,
     prompt: torch.Tensor, # [L, d]
@@ -177,8 +183,9 @@ class Clusters:
         drawn = []
         for k in _chosen(rng, len(self), n):
             rows = rng.permutation(self.parts[k][0])[:support + query]
-            cut = len(rows)*support//(support + query)
-            cut = max(cut, min(support, 1)) # a row of either kind at least, where both are wanted
+            least = min(support, 1), min(query, 1) # a row of either kind that is wanted
+            require(len(rows) >= sum(least), f"cluster {k}: {len(rows)} rows, too few to part: use a smaller k")
+            cut = max(len(rows)*support//(support + query), least[0])
             drawn.append(MetaTask(self.batch[rows[:cut]], self.batch[rows[cut:]]))
         return drawn
 
@@ -188,9 +195,6 @@ class Clusters:
 
 # %% ../nbs/43_learners.ipynb #bf5a03e8
 def _check(source, config, held_out, world):
-    require(config.learner in META_LEARNERS, f"learner='{config.learner}': choose from {', '.join(META_LEARNERS)}")
-    for name in ("inner_steps", "support", "query"):
-        require(getattr(config, name) >= 1, f"{name}={getattr(config, name)}: at least one")
     n = config.tasks_per_step
     require(n is None or 1 <= n <= len(source), f"tasks_per_step={n}: there are {len(source)} tasks")
     require(
