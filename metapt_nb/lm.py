@@ -179,7 +179,8 @@ class Hosted(LM):
     def check_head(self):
         ids = torch.arange(3, device=self.device)[None]
         theirs = self.model(input_ids=ids).logits[0].float()
-        ours = self.head(self.model.base_model(input_ids=ids)[0])[0]
+        states = self.model.base_model(input_ids=ids)[0]
+        ours = self.head(states.to(torch.promote_types(self.dtype, torch.float32)))[0]
         require(
             (ours - theirs).abs().max() < .05*theirs.abs().max(), # a bfloat16 model rounds its scores
             f"{type(self.model).__name__}: makes its scores in a way of its own: choose another family")
