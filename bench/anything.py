@@ -133,7 +133,7 @@ def said(words, **places):
     done = subprocess.run(
         [Path(sys.executable).with_name("metapt"), *words.format(**places).split()], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    lines = [line for line in done.stdout.splitlines() if "\r" not in line]
+    lines = [line for line in done.stdout.splitlines() if line and "it/s]" not in line] # no progress bars
     return "\n".join([f"$ metapt {words.format(folder='FOLDER', out='.')}", *lines, ""])
 
 
@@ -146,7 +146,7 @@ def transcribe(folder):
             pd.DataFrame(command.asked).to_csv(f"{out}/asked.csv", index=False)
             places = dict(folder=folder, out=out)
             text = said(f"tune {command.tune} --out {{out}}/{name}.safetensors", **places)
-            text += said(
+            text += "\n" + said(
                 f"predict --prompt {{out}}/{name}.safetensors --file {{out}}/asked.csv {command.predict}", **places)
             with atomic(path) as tmp: tmp.write_text(text.replace(f"{out}/", "").replace(str(folder), "FOLDER"))
         print(path.read_text())

@@ -365,7 +365,7 @@ LABEL_SETS = dict(
     two_words=WORDS[2], two_phrases=("card payment", "loan delay"), many=label_words(77))
 
 
-def bench_labels(name, n=128, repeats=3):
+def bench_labels(name, n=64, repeats=3):
     "A training step of four examples, and scoring, against the labels they decide between."
     backbone, texts = Backbone.load(name, dtype="float32"), load_dataset("rotten_tomatoes").texts[:n]
     prompt = backbone.init_prompt(20).requires_grad_()
