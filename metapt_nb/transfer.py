@@ -82,12 +82,14 @@ def average_gain(
     gains,                # n numbers, of `relative_gains`
     draws: int = 9999,
     seed: int = 0,
+    confidence: float = .95,
 ) -> Interval: # n, mean, low, high; without bounds for fewer than two tasks
-    "The average relative gain with its 95 % bootstrap interval over tasks."
+    "The average relative gain with its bootstrap interval over tasks."
     gains = np.asarray(gains, dtype=float)
     require(len(gains), "gains: there is none: compare learners that share a task")
     if len(gains) == 1: return Interval(1, float(gains[0]), -np.inf, np.inf)
-    drawn = stats.bootstrap((gains,), np.mean, n_resamples=draws, method="percentile", rng=seed)
+    drawn = stats.bootstrap(
+        (gains,), np.mean, n_resamples=draws, confidence_level=confidence, method="percentile", rng=seed)
     low, high = drawn.confidence_interval
     return Interval(len(gains), float(gains.mean()), float(low), float(high))
 
@@ -247,6 +249,8 @@ def plot_tasks(
         ax.plot(gains[name], range(len(gains)), "o", **look)
     ax.axvline(0, color="k", lw=.8)
     ax.set_xscale("symlog", linthresh=20)
+    ax.set_xticks([-100, -20, 0, 20, 100], [-100, -20, 0, 20, 100])
+    ax.margins(x=.05)
     ax.set_yticks(range(len(gains)), gains.index)
     ax.set(xlabel=f"gain over {title(reference)}, %")
     ax.grid(axis="y", alpha=.3)
