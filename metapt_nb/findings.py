@@ -8,7 +8,7 @@ __all__ = ['META', 'CLASSIFICATION', 'FREE', 'QA', 'SENTIMENT', 'MORE_SOURCES', 
            'judge_nobody', 'judge_sources', 'judge_stability', 'judge_full', 'judge_same', 'Finding', 'lacking',
            'findings']
 
-# %% ../nbs/57_findings.ipynb #87cb5bd7
+# %% ../nbs/57_findings.ipynb #24b2bfe6
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from .statistics import Interval
 from .transfer import average_gain, record, relative_gains, title
 from .verdicts import Difference, Judged, decide, same, variance_ratio
 
-# %% ../nbs/57_findings.ipynb #f3c359b0
+# %% ../nbs/57_findings.ipynb #7b4bc7f7
 META = ("maml", "fomaml", "reptile") # what the paper calls MPT
 CLASSIFICATION = ("cls_to_cls", "noncls_to_cls", "both_to_cls", "nonnli_to_nli", "nonpara_to_para")
 FREE = ("cls_to_noncls", "noncls_to_noncls", "both_to_noncls")
@@ -37,7 +37,7 @@ def target_gains(
     own = runs[runs.setting.isin(settings)]
     return relative_gains(own, learner, reference, metric).groupby(level="task", sort=False).mean()
 
-# %% ../nbs/57_findings.ipynb #5afa1d4b
+# %% ../nbs/57_findings.ipynb #3158f6c6
 def source_gains(
     runs: pd.DataFrame,       # as in `transfer.paired_scores`
     learner: str,
@@ -49,7 +49,7 @@ def source_gains(
     told = own.assign(learner=own.setting, setting="both")
     return relative_gains(told, one, other, metric).droplevel("setting")
 
-# %% ../nbs/57_findings.ipynb #a51678ba
+# %% ../nbs/57_findings.ipynb #5bf0cdd9
 def _apart(one, other, axis): return np.mean(one, axis) - np.mean(other, axis)
 
 def gain_apart(
@@ -63,7 +63,7 @@ def gain_apart(
     low, high = map(float, drawn.confidence_interval)
     return Interval(len(one) + len(other), float(one.mean() - other.mean()), low, high)
 
-# %% ../nbs/57_findings.ipynb #fe1ac361
+# %% ../nbs/57_findings.ipynb #d8f7f81a
 def side(
     found: Interval,
     of: float = 0.,
@@ -84,7 +84,7 @@ def judge_classification(runs, metric) -> Judged:
         signs += [side(gain), side(apart)]
     return Judged("; ".join(told), decide(*signs))
 
-# %% ../nbs/57_findings.ipynb #d710cb9e
+# %% ../nbs/57_findings.ipynb #b5bd4055
 def _settings_of(runs, names): return [name for name in names if name in set(runs.setting)]
 
 def judge_most(runs, metric) -> Judged:
@@ -97,21 +97,22 @@ def judge_most(runs, metric) -> Judged:
         signs += [int(own.interval[0] > .5) - int(own.interval[1] < .5) for own in won.values()]
     return Judged("; ".join(told), decide(*signs))
 
-# %% ../nbs/57_findings.ipynb #105a7c81
-def _somewhere(leads, what):
-    "The widest lead among several places, at a level that their number asks for."
-    found = {place: average_gain(gains, confidence=1 - .05/len(leads)) for place, gains in leads.items()}
-    place = max(found, key=lambda name: found[name].low)
-    return f"{what.format(place)} {_said(found[place])}", side(found[place])
+# %% ../nbs/57_findings.ipynb #d9b17585
+def _somewhere(leads):
+    "The surest of several leads, at a level that their number asks for."
+    found = {name: average_gain(gains, confidence=1 - .05/len(leads)) for name, gains in leads.items()}
+    best = max(found, key=lambda name: found[name].low)
+    return f"{best} {_said(found[best])}", side(found[best])
 
 def judge_multitask(runs, metric) -> Judged:
     "Is multi-task learning somewhere ahead of each meta-learner on QA?"
     found = []
     for learner in META:
         leads = {
-            setting: target_gains(runs, [setting], "multitask", learner, metric)
+            f"multi-task over {title(learner)} in {setting}":
+                target_gains(runs, [setting], "multitask", learner, metric)
             for setting in _settings_of(runs, QA)}
-        found.append(_somewhere(leads, f"multi-task over {title(learner)} in {{}}"))
+        found.append(_somewhere(leads))
     told, signs = zip(*found)
     return Judged("; ".join(told), decide(*signs))
 
@@ -120,13 +121,14 @@ def judge_nobody(runs, metric) -> Judged:
     found = []
     for learner in META:
         leads = {
-            f"{title(other)} in {setting}": target_gains(runs, [setting], other, learner, metric)
+            f"{title(other)} over {title(learner)} in {setting}":
+                target_gains(runs, [setting], other, learner, metric)
             for setting in dict.fromkeys(runs.setting) for other in META if other != learner}
-        found.append(_somewhere(leads, f"ahead of {title(learner)}: {{}}"))
+        found.append(_somewhere(leads))
     told, signs = zip(*found)
     return Judged("; ".join(told), decide(*signs))
 
-# %% ../nbs/57_findings.ipynb #c333201f
+# %% ../nbs/57_findings.ipynb #9e0f43be
 def judge_sources(
     runs, metric,
     learners, # names
@@ -141,7 +143,7 @@ def judge_sources(
             signs.append(side(found))
     return Judged("; ".join(told), decide(*signs))
 
-# %% ../nbs/57_findings.ipynb #82e2838a
+# %% ../nbs/57_findings.ipynb #c4460744
 SENTIMENT = ("amazon_polarity", "yelp_polarity")
 
 def judge_stability(runs, metric, tasks=SENTIMENT) -> Judged:
@@ -153,7 +155,7 @@ def judge_stability(runs, metric, tasks=SENTIMENT) -> Judged:
     signs = [int(r.high < 1) - int(r.low > 1) for r in ratios.values()]
     return Judged("variance as a part of plain tuning's: " + ", ".join(told), decide(*signs))
 
-# %% ../nbs/57_findings.ipynb #9b64fae3
+# %% ../nbs/57_findings.ipynb #ba9baac7
 def judge_full(runs, metric) -> Judged:
     "Is FT behind plain prompt tuning on free answers and QA, and ahead on NLI?"
     kinds = {"free answers": FREE, "QA": QA, "NLI": ("nonnli_to_nli",)}
@@ -162,7 +164,7 @@ def judge_full(runs, metric) -> Judged:
     free, qa, nli = map(side, gains)
     return Judged(", ".join(told), decide(-free, -qa, nli))
 
-# %% ../nbs/57_findings.ipynb #07e757cd
+# %% ../nbs/57_findings.ipynb #81b2e337
 def judge_same(
     runs, metric,
     pairs,    # (learner, reference)
@@ -174,7 +176,7 @@ def judge_same(
     signs = [same(Difference(gain.n, *(100*x for x in gain[1:]))) for gain in found]
     return Judged(", ".join(told), decide(*signs))
 
-# %% ../nbs/57_findings.ipynb #1dc33bf8
+# %% ../nbs/57_findings.ipynb #f09afb9c
 @dataclass(frozen=True)
 class Finding:
     "A claim on learned starts and how it is decided."
@@ -217,7 +219,7 @@ FINDINGS = {
         ("maml", "alpha0"), (CLASSIFICATION + FREE + QA,)),
 }
 
-# %% ../nbs/57_findings.ipynb #a5eb0584
+# %% ../nbs/57_findings.ipynb #0db25692
 GOLD = ("accuracy", "macro_f1") # scores over the gold labels
 
 def lacking(
