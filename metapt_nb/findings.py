@@ -8,7 +8,7 @@ __all__ = ['META', 'CLASSIFICATION', 'FREE', 'QA', 'SENTIMENT', 'MORE_SOURCES', 
            'judge_nobody', 'judge_sources', 'judge_stability', 'judge_full', 'judge_same', 'Finding', 'lacking',
            'findings']
 
-# %% ../nbs/57_findings.ipynb #24b2bfe6
+# %% ../nbs/57_findings.ipynb #a2e8d6d6
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from .statistics import Interval
 from .transfer import average_gain, record, relative_gains, title
 from .verdicts import Difference, Judged, decide, same, variance_ratio
 
-# %% ../nbs/57_findings.ipynb #7b4bc7f7
+# %% ../nbs/57_findings.ipynb #f8ba4719
 META = ("maml", "fomaml", "reptile") # what the paper calls MPT
 CLASSIFICATION = ("cls_to_cls", "noncls_to_cls", "both_to_cls", "nonnli_to_nli", "nonpara_to_para")
 FREE = ("cls_to_noncls", "noncls_to_noncls", "both_to_noncls")
@@ -37,7 +37,7 @@ def target_gains(
     own = runs[runs.setting.isin(settings)]
     return relative_gains(own, learner, reference, metric).groupby(level="task", sort=False).mean()
 
-# %% ../nbs/57_findings.ipynb #3158f6c6
+# %% ../nbs/57_findings.ipynb #c664a08d
 def source_gains(
     runs: pd.DataFrame,       # as in `transfer.paired_scores`
     learner: str,
@@ -49,7 +49,7 @@ def source_gains(
     told = own.assign(learner=own.setting, setting="both")
     return relative_gains(told, one, other, metric).droplevel("setting")
 
-# %% ../nbs/57_findings.ipynb #5bf0cdd9
+# %% ../nbs/57_findings.ipynb #8e71f197
 def _apart(one, other, axis): return np.mean(one, axis) - np.mean(other, axis)
 
 def gain_apart(
@@ -63,13 +63,12 @@ def gain_apart(
     low, high = map(float, drawn.confidence_interval)
     return Interval(len(one) + len(other), float(one.mean() - other.mean()), low, high)
 
-# %% ../nbs/57_findings.ipynb #d8f7f81a
+# %% ../nbs/57_findings.ipynb #b8aaa1d5
 def side(
     found: Interval,
-    of: float = 0.,
 ) -> int:
-    "+1 above, −1 below, 0 undecided."
-    return int(found.low > of) - int(found.high < of)
+    "+1 above zero, −1 below it, 0 undecided."
+    return int(found.low > 0) - int(found.high < 0)
 
 def _said(found): return f"{found.mean:+.1%} [{found.low:+.1%}, {found.high:+.1%}]"
 
@@ -84,7 +83,7 @@ def judge_classification(runs, metric) -> Judged:
         signs += [side(gain), side(apart)]
     return Judged("; ".join(told), decide(*signs))
 
-# %% ../nbs/57_findings.ipynb #b5bd4055
+# %% ../nbs/57_findings.ipynb #983fc02a
 def _settings_of(runs, names): return [name for name in names if name in set(runs.setting)]
 
 def judge_most(runs, metric) -> Judged:
@@ -94,10 +93,11 @@ def judge_most(runs, metric) -> Judged:
         won = {name: record(target_gains(runs, [setting], name, metric=metric)) for name in META}
         each = ", ".join(f"{title(name)} {own.won} of {sum(own)}" for name, own in won.items())
         told.append(f"{setting}: {each}")
-        signs += [int(own.interval[0] > .5) - int(own.interval[1] < .5) for own in won.values()]
+        shares = [own.interval for own in won.values()]
+        signs += [int(low > .5) - int(high < .5) for low, high in shares]
     return Judged("; ".join(told), decide(*signs))
 
-# %% ../nbs/57_findings.ipynb #d9b17585
+# %% ../nbs/57_findings.ipynb #b7c35859
 def _somewhere(leads):
     "The surest of several leads, at a level that their number asks for."
     found = {name: average_gain(gains, confidence=1 - .05/len(leads)) for name, gains in leads.items()}
@@ -128,7 +128,7 @@ def judge_nobody(runs, metric) -> Judged:
     told, signs = zip(*found)
     return Judged("; ".join(told), decide(*signs))
 
-# %% ../nbs/57_findings.ipynb #9e0f43be
+# %% ../nbs/57_findings.ipynb #6f7f02c4
 def judge_sources(
     runs, metric,
     learners, # names
@@ -143,7 +143,7 @@ def judge_sources(
             signs.append(side(found))
     return Judged("; ".join(told), decide(*signs))
 
-# %% ../nbs/57_findings.ipynb #c4460744
+# %% ../nbs/57_findings.ipynb #e01e3f80
 SENTIMENT = ("amazon_polarity", "yelp_polarity")
 
 def judge_stability(runs, metric, tasks=SENTIMENT) -> Judged:
@@ -155,7 +155,7 @@ def judge_stability(runs, metric, tasks=SENTIMENT) -> Judged:
     signs = [int(r.high < 1) - int(r.low > 1) for r in ratios.values()]
     return Judged("variance as a part of plain tuning's: " + ", ".join(told), decide(*signs))
 
-# %% ../nbs/57_findings.ipynb #ba9baac7
+# %% ../nbs/57_findings.ipynb #3f52610c
 def judge_full(runs, metric) -> Judged:
     "Is FT behind plain prompt tuning on free answers and QA, and ahead on NLI?"
     kinds = {"free answers": FREE, "QA": QA, "NLI": ("nonnli_to_nli",)}
@@ -164,7 +164,7 @@ def judge_full(runs, metric) -> Judged:
     free, qa, nli = map(side, gains)
     return Judged(", ".join(told), decide(-free, -qa, nli))
 
-# %% ../nbs/57_findings.ipynb #81b2e337
+# %% ../nbs/57_findings.ipynb #51d96dd6
 def judge_same(
     runs, metric,
     pairs,    # (learner, reference)
@@ -176,7 +176,7 @@ def judge_same(
     signs = [same(Difference(gain.n, *(100*x for x in gain[1:]))) for gain in found]
     return Judged(", ".join(told), decide(*signs))
 
-# %% ../nbs/57_findings.ipynb #f09afb9c
+# %% ../nbs/57_findings.ipynb #70f83db4
 @dataclass(frozen=True)
 class Finding:
     "A claim on learned starts and how it is decided."
@@ -219,7 +219,7 @@ FINDINGS = {
         ("maml", "alpha0"), (CLASSIFICATION + FREE + QA,)),
 }
 
-# %% ../nbs/57_findings.ipynb #0db25692
+# %% ../nbs/57_findings.ipynb #3f985730
 GOLD = ("accuracy", "macro_f1") # scores over the gold labels
 
 def lacking(

@@ -14,7 +14,7 @@ import numpy as np, pandas as pd
 from scipy import stats
 
 from .files import require
-from .statistics import COLOURS, Interval
+from .statistics import COLOURS, Interval, _open
 
 # %% ../nbs/56_transfer.ipynb #83728a99
 LEARNERS = dict( # how they are written
@@ -23,6 +23,10 @@ LEARNERS = dict( # how they are written
 def title(learner):
     "How a learner is written."
     return LEARNERS.get(learner, learner)
+
+def _require_columns(runs, *names):
+    missing = [name for name in names if name not in runs]
+    require(not missing, f"runs: no column '{''.join(missing[:1])}': add it, or name another one")
 
 def _of(runs, learner, metric):
     "The scores of one learner by setting, task and split."
@@ -37,8 +41,7 @@ def paired_scores(
     metric: str = "accuracy",
 ) -> pd.DataFrame: # a row per (setting, task); columns score, reference
     "Means over the splits that both learners were run on."
-    missing = [name for name in ("setting", "learner", "task", metric) if name not in runs]
-    require(not missing, f"runs: no column '{''.join(missing[:1])}': add it, or name another metric")
+    _require_columns(runs, "setting", "learner", "task", metric)
     if "split" not in runs: runs = runs.assign(split=0)
     twice = runs[runs.duplicated(["setting", "learner", "task", "split"])]
     require(twice.empty, f"runs: row {twice.index.min()} repeats setting, learner, task and split: keep one")
@@ -53,6 +56,7 @@ def score_table(
     metric: str = "accuracy",
 ) -> pd.DataFrame:      # task × learner
     "Mean scores over the splits of one setting."
+    _require_columns(runs, "setting", "learner", "task", metric)
     own = runs[runs.setting == setting]
     there = ", ".join(dict.fromkeys(runs.setting))
     require(len(own), f"setting='{setting}': no such runs: choose from {there}")
@@ -116,10 +120,9 @@ def record(
 
 # %% ../nbs/56_transfer.ipynb #fb43f3a4
 def without_each(
-    gains: pd.Series, # of `relative_gains`, of at least two tasks
-) -> pd.Series:       # the same index
+    gains: pd.Series, # of `relative_gains`
+) -> pd.Series:       # the same index; NaN where there is but one task
     "The average gain with each task left out in turn."
-    require(len(gains) > 1, "gains: one task alone cannot be left out: compare on at least two")
     return (gains.sum() - gains)/(len(gains) - 1)
 
 # %% ../nbs/56_transfer.ipynb #e91aa12a
@@ -142,13 +145,13 @@ class Gain(NamedTuple):
             f"won {self.won} of {self.tasks}")
 
 def summed_up(
-    gains: pd.Series, # of `relative_gains`, of one setting and at least two tasks
+    gains: pd.Series, # of `relative_gains`, of one setting
 ) -> Gain:
     "ARG, interval, median, wins and losses, leave-one-task-out range."
     n, mean, low, high = average_gain(gains)
     won, lost, _ = record(gains)
     left = without_each(gains)
-    carried = (left - mean).abs().idxmax()
+    carried = (left - mean).abs().fillna(0).idxmax()
     median, least, most = map(float, (gains.median(), left.min(), left.max()))
     return Gain(n, mean, low, high, median, won, lost, least, most, carried[-1])
 
@@ -191,7 +194,7 @@ def gains_against(
     **how,
 ) -> pd.DataFrame: # a row per value of `by`, setting and learner: the fields of `Gain`
     "`gain_table` at each value of a column."
-    require(by in runs, f"runs: no column '{by}': name the one that was varied")
+    _require_columns(runs, by)
     values = sorted(runs[by].dropna().unique())
     tables = {x: gain_table(runs[runs[by].isna() | (runs[by] == x)], learners, **how) for x in values}
     return pd.concat(tables, names=[by]).reset_index()
@@ -201,11 +204,9 @@ _SHADES = dict(maml="#3f90da", fomaml="#92dadd", reptile="#e76300", multitask="#
 
 def _shade(learner, j): return _SHADES.get(learner) or COLOURS.get(learner, f"C{j}")
 
-def _open(ax): ax.spines[["top", "right"]].set_visible(False)
-
 def _gain_bars(ax, x, width, rows, learner, colour):
     "One learner: ARG, interval and median in each setting."
-    percent = rows[["arg", "low", "high", "median"]]*100
+    percent = rows[["arg", "low", "high", "median"]].replace([-np.inf, np.inf], np.nan)*100
     reach = [percent.arg - percent.low, percent.high - percent.arg]
     ax.bar(x, percent.arg, width*.9, yerr=reach, color=colour, error_kw=dict(lw=.8), label=title(learner))
     ax.plot(x, percent["median"], "D", color="k", ms=3)
