@@ -13,7 +13,8 @@ from tqdm.auto import tqdm
 
 ROOT = Path(__file__).parents[1]
 # What is drawn from stored runs, and must say the same whenever it is run.
-PAGES = [ROOT/"nbs/index.ipynb", ROOT/"nbs/walkthrough/results.ipynb", *sorted(ROOT.glob("nbs/paper/*.ipynb"))]
+DRAWN = [path for folder in ("paper", "mpt") for path in sorted(ROOT.glob(f"nbs/{folder}/*.ipynb"))]
+PAGES = [ROOT/"nbs/index.ipynb", ROOT/"nbs/walkthrough/results.ipynb", *DRAWN]
 SKIPPED = re.compile(r"^#\|\s*(slow|gpu)\b", re.M)        # cells that a plain run leaves out
 WIDGETS = "application/vnd.jupyter.widget-view+json"      # needs a running kernel
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")                  # differs from run to run
