@@ -124,6 +124,7 @@ def peer_backbone(backbone):
         peer.model = type(peer.model).from_pretrained(peer.model.name_or_path, dtype=peer.dtype).requires_grad_(False)
     for module in peer.model.modules():
         if hasattr(module, "config"): module.config._attn_implementation = "sdpa"
+    peer.model.to(peer.dtype) # the head too
     return peer
 
 
@@ -280,7 +281,8 @@ def bench_predict(n=400, repeats=5):
         ours=lambda: list(predict_stream(texts, scorer(backbone, prompt), names, WORDS[2])))
     theirs, ours = runs["generate"](), [row.split("\t")[0] for row in runs["ours"]()]
     same = np.mean([names[said] == label for said, label in zip(theirs, ours)])
-    return dict(n=n, same=float(same), seconds=race(runs, repeats))
+    flop = {name: flop_of(run) for name, run in runs.items()}
+    return dict(n=n, same=float(same), flop=flop, seconds=race(runs, repeats))
 
 
 LADDER = dict(embedded=(1_000, 10_000), tiny=(1_000, 10_000, 100_000)) # backbone -> lines
@@ -420,7 +422,10 @@ def meta_rows(section, found):
 
 
 def predict_rows(section, found):
-    told = f"{found['n']} sentences; {found['same']:.1%} of labels equal"
+    more = found["flop"]["generate"]/found["flop"]["ours"]
+    told = (
+        f"{found['n']} sentences, {found['same']:.1%} of labels equal; "
+        f"generating needs {more:.2f} times as many floating-point operations")
     return [Row("`predict`, against generating one token", ratios(found, "generate", "ours"), 1.5, section, told)]
 
 
