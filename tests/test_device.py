@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from metapt_nb import backbone as rooms
 from metapt_nb import lm, t5
 from metapt_nb.backbone import KINDS, Backbone, concat, split_log_probs, task_losses
+from metapt_nb.learners import META_LEARNERS, LearnConfig, MetaTask, learner_gradients
 from metapt_nb.maml import ORDERS, MetaConfig, TaskSamples, _meta_step, task_gradients
 from metapt_nb.pretrain import PretrainConfig, PromptTrainer, _batch_gradient, prompt_optimizer
 from metapt_nb.ranks import Ranks
@@ -169,6 +170,20 @@ def test_meta_gradient(name, batch):
     support, query = batches[batch], batches[batch][::-1]
     for order in ORDERS:
         with watched("meta"): found = task_gradients(backbone, prompt, support, query, .1, order, inner_steps=2)
+        assert found.gradients.is_meta and found.gradients.shape == (3, 3, backbone.d)
+
+
+@every_model
+@every_batch
+@pytest.mark.parametrize("position", ("before", "after"))
+def test_learners(name, batch, position):
+    "Each meta-learner, two inner steps, the prompt on either side of the text."
+    backbone, batches, prompt = prepared(name, "meta")
+    placed = [replace(rows, position=position) for rows in batches[batch]]
+    tasks = [MetaTask(*pair) for pair in zip(placed, placed[::-1])]
+    for learner in META_LEARNERS:
+        config = LearnConfig(learner=learner, inner_steps=2)
+        with watched("meta"): found = learner_gradients(backbone, prompt, tasks, config)
         assert found.gradients.is_meta and found.gradients.shape == (3, 3, backbone.d)
 
 

@@ -53,6 +53,7 @@ import sys
 import numpy as np
 from safetensors.torch import save_file
 from metapt_nb.backbone import KINDS, Backbone, concat
+from metapt_nb.learners import META_LEARNERS, Clusters, LearnConfig, learn
 from metapt_nb.maml import MetaConfig, meta_train
 from metapt_nb.pretrain import PretrainConfig, TaskRows, ppt_train
 from metapt_nb.ranks import ranks
@@ -77,6 +78,9 @@ for kind in KINDS:
     prompts[f"{kind}, PPT"] = ppt_train(*work, PretrainConfig(lr=.1, samples=48, validate_every=24)).prompt
     prompts[f"{kind}, MetaPT"] = meta_train(
         *work, MetaConfig(lr=.1, samples=96, m=2, tasks_per_step=None, validate_every=48)).prompt
+    for name in META_LEARNERS:
+        how = LearnConfig(learner=name, lr=.1, updates=4, inner_steps=2, tasks_per_step=3, validate_every=24)
+        prompts[f"{kind}, {name}"] = learn(*work[:2], Clusters(*work[2:]), how).prompt
 if ranks().rank == 0: save_file(prompts, sys.argv[1])
 """
 
@@ -89,7 +93,7 @@ def test_mixed_batch(tmp_path):
         done = run([*launch, sys.executable, script, tmp_path/out])
         assert done.returncode == 0, done.stderr[-2000:]
     one, two = load_file(tmp_path/"one"), load_file(tmp_path/"two")
-    assert len(one) == 6
+    assert len(one) == 21
     for name, a in one.items(): torch.testing.assert_close(a, two[name], rtol=1e-4, atol=1e-4*a.abs().max().item())
 
 
