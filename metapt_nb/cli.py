@@ -130,10 +130,12 @@ def cross_task(
     cluster: str = None,         # a Ray address (auto, host:port or local) instead of local processes
 ):
     "Prompts learned on some tasks of a pool, tuned and tested on others."
-    from metapt_nb.crosstask import run_cross_task
-    rows = run_cross_task(
+    from metapt_nb.crosstask import open_study
+    study = open_study(
         _words(setting), scale, pool, out, machine.device, machine.dtype, workers, cluster,
         starts=_words(starts), match=match, keep=keep)
+    print(study.said)
+    rows = study.run()
     print(rows.groupby(["setting", "learner"], sort=False)[["accuracy", "macro_f1"]].mean().round(3).to_string())
 
 # %% ../nbs/61_cli.ipynb #eab58bc7

@@ -6,7 +6,7 @@
 __all__ = ['STARTS', 'MATCHED', 'CROSS_SCALES', 'COLUMNS', 'Wording', 'Protocol', 'encode_target', 'gold_scores', 'target_scores',
            'best_dev', 'tune_starts', 'tune_full', 'target_row', 'TargetCell', 'target_file', 'write_target_cells',
            'cell_jobs', 'CrossScale', 'CrossPlan', 'pool_settings', 'plan_setting', 'find_pool', 'source_tasks',
-           'start_file', 'learn_start', 'Study', 'collect_rows', 'open_study', 'run_cross_task']
+           'start_file', 'learn_start', 'Study', 'collect_rows', 'open_study']
 
 # %% ../nbs/55_crosstask.ipynb #f878da90
 import json, os
@@ -202,7 +202,7 @@ class CrossScale:
     released: bool = False          # learn as in MPT's released runs instead
     toy: bool = False               # without a pool, write one of made-up rows
     protocol: Protocol = Protocol(
-        tune=TuneConfig(epochs=12, patience=4, warmup=4), rates=(.03, .1),
+        tune=TuneConfig(epochs=12, patience=4, warmup=4), rates=(.03, .3),
         full=TuneConfig(lr=3e-4, epochs=8, patience=3, warmup=4))
 
     @property
@@ -267,7 +267,7 @@ def _paper():
 
 CROSS_SCALES = dict(smoke=_smoke(), cpu=CrossScale(), gpu=_gpu(), paper=_paper())
 
-# %% ../nbs/55_crosstask.ipynb #9ecd6105
+# %% ../nbs/55_crosstask.ipynb #68f3553d
 class CrossPlan(NamedTuple):
     "A setting as it is run."
     fitted: Fitted      # what the pool has of it
@@ -280,12 +280,16 @@ class CrossPlan(NamedTuple):
     def name(self) -> str: return self.fitted.setting.name
 
     @property
-    def said(self) -> str:
-        "All of it in two lines."
+    def lacks(self) -> str:
+        "What the pool has of it, and what it lacks."
         refused = "".join(f"; not written by the backbone: {task} ({why})" for task, why in self.refused.items())
-        used = f"{len(self.sources)} sources and {len(self.targets)} targets are run"
-        leaks = f"{len(self.leaks)} pairs with a target are related or share texts (leaks.csv)"
-        return f"{self.fitted.said}{refused}\n{self.name}: {used}; {leaks}"
+        return f"{self.fitted.said}{refused}"
+
+    @property
+    def used(self) -> str:
+        "What is run, and how much of it leaks."
+        tasks = f"{len(self.sources)} sources and {len(self.targets)} targets are run"
+        return f"{self.name}: {tasks}; tasks related to a target, or sharing texts: {len(self.leaks)} (leaks.csv)"
 
     @property
     def facts(self) -> dict:
@@ -385,7 +389,7 @@ def learn_start(
         samples=run.seen, updates=run.steps, seconds=round(run.seconds, 1), seed=config.seed, config=asdict(config))
     checkpoint.unlink()
 
-# %% ../nbs/55_crosstask.ipynb #ce1ecc27
+# %% ../nbs/55_crosstask.ipynb #f9f79335
 COLUMNS = ("setting", "learner", "task", "split", "accuracy", "macro_f1", "seconds", "samples", "updates")
 
 @dataclass
@@ -401,6 +405,19 @@ class Study:
 
     @property
     def protocol(self) -> Protocol: return self.scale.testing(self.backbone.scale)
+
+    @property
+    def said(self) -> str:
+        "What is run and what leaks; what is missing, where a pool was given."
+        return "\n".join(plan.used if self.scale.toy else f"{plan.lacks}\n{plan.used}" for plan in self.plans)
+
+    def save_settings(self):
+        "What makes this run: `settings.json` and `leaks.csv`."
+        save_csv(self.out/"leaks.csv", pd.concat([plan.leaks for plan in self.plans]))
+        facts = dict(
+            pool=self.pool.source, settings={plan.name: plan.facts for plan in self.plans}, scale=asdict(self.scale),
+            workers=self.workers, cluster=self.cluster, **environment(self.backbone))
+        with atomic(self.out/"settings.json") as tmp: tmp.write_text(json.dumps(facts, indent=1))
 
     def run_all(self, function, jobs):
         "All calls, as they are done."
@@ -440,7 +457,7 @@ def starts_table(self: Study,
         rows.append(dict(setting=setting, learner=learner, n_sources=len(card["sources"]), **told, file=file.name))
     return pd.DataFrame(rows, columns=["setting", "learner", "n_sources", "samples", "updates", "seconds", "file"])
 
-# %% ../nbs/55_crosstask.ipynb #8e6bb4ab
+# %% ../nbs/55_crosstask.ipynb #adb633f7
 @patch
 def start_of(self: Study,
     learner,            # of `STARTS`
@@ -483,6 +500,7 @@ def collect_rows(
 @patch
 def run(self: Study) -> pd.DataFrame: # of `collect_rows`
     "All that is not there yet; `results.csv` is rewritten as cells are done."
+    self.save_settings()
     files = self.learn_starts()
     starts = self.starts_table(files)
     save_csv(self.out/"starts.csv", starts)
@@ -498,7 +516,7 @@ def run(self: Study) -> pd.DataFrame: # of `collect_rows`
         for _ in self.run_all(write_target_cells, jobs): rows = collect()
     return rows
 
-# %% ../nbs/55_crosstask.ipynb #09099ec1
+# %% ../nbs/55_crosstask.ipynb #21aa9dee
 def open_study(
     names,               # of settings
     scale="cpu",         # a key of `CROSS_SCALES`, or a `CrossScale`
@@ -510,7 +528,7 @@ def open_study(
     cluster: str = None, # a Ray address instead
     **switches,          # of `CrossScale.but`: starts, match, keep
 ) -> Study:
-    "What is to be run."
+    "What is to be run; `Study.run` runs it."
     known = ", ".join(CROSS_SCALES)
     require(isinstance(scale, CrossScale) or scale in CROSS_SCALES, f"scale='{scale}': choose from {known}")
     out = Path(out or f"runs/cross-task/{scale if isinstance(scale, str) else 'own'}")
@@ -521,18 +539,3 @@ def open_study(
     backbone = Backbone.load(scale.backbone, device, dtype)
     plans = [plan_setting(setting, pool, backbone, scale) for setting in settings]
     return Study(out, backbone, pool, scale, plans, workers or default_workers(device), cluster)
-
-def run_cross_task(
-    names,     # of settings
-    *args,
-    **kwargs,  # of `open_study`
-) -> pd.DataFrame: # a row for each cell
-    "Run the cells of some settings that are not there yet; says what is run, what is missing and what leaks."
-    study = open_study(names, *args, **kwargs)
-    for plan in study.plans: print(plan.said)
-    save_csv(study.out/"leaks.csv", pd.concat([plan.leaks for plan in study.plans]))
-    facts = dict(
-        pool=study.pool.source, settings={plan.name: plan.facts for plan in study.plans},
-        scale=asdict(study.scale), workers=study.workers, cluster=study.cluster, **environment(study.backbone))
-    with atomic(study.out/"settings.json") as tmp: tmp.write_text(json.dumps(facts, indent=1))
-    return study.run()

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from small import METAPT
 
-from metapt_nb.crosstask import CROSS_SCALES, STARTS, run_cross_task
+from metapt_nb.crosstask import CROSS_SCALES, STARTS, open_study
 from metapt_nb.pool import read_settings
 
 SETTING = "nonqa_to_qa"
@@ -36,7 +36,7 @@ def told(rows):
 def whole(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.delenv("METAPT_POOL", raising=False)
-        return run_cross_task([SETTING], "smoke", out=tmp_path_factory.mktemp("whole"), workers=1)
+        return open_study([SETTING], "smoke", out=tmp_path_factory.mktemp("whole"), workers=1).run()
 
 
 def test_smoke_has_every_cell(whole):
