@@ -1,0 +1,63 @@
+"""A killed run across tasks goes on, and ends as one in one go."""
+import os
+import signal
+import subprocess
+import time
+
+import pandas as pd
+import pytest
+from small import METAPT
+
+from metapt_nb.crosstask import CROSS_SCALES, STARTS, open_study
+from metapt_nb.pool import read_settings
+
+SETTING = "nonqa_to_qa"
+SMOKE = CROSS_SCALES["smoke"]
+
+
+def command(out, workers):
+    "The smoke scale with its own made-up pool."
+    asked = [METAPT, "cross-task", "--setting", SETTING, "--scale", "smoke", "--out", out, "--workers", str(workers)]
+    unset = {name: value for name, value in os.environ.items() if name != "METAPT_POOL"}
+    return subprocess.Popen(asked, env=unset, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def cells(out):
+    "Its cells, and when each was written."
+    return {file: file.stat().st_mtime_ns for file in out.glob("cells/*.json")}
+
+
+def told(rows):
+    "All but the seconds, which no two runs share."
+    return rows.drop(columns="seconds").round(6)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("METAPT_POOL", raising=False)
+        return open_study([SETTING], "smoke", out=tmp_path_factory.mktemp("whole"), workers=1).run()
+
+
+def test_smoke_has_every_cell(whole):
+    "Each start on each split of each target, once."
+    targets = read_settings()[SETTING].targets[:SMOKE.targets]
+    expected = {(start, task, split) for start in STARTS for task in targets for split in (13, 21)}
+    found = list(whole[["learner", "task", "split"]].itertuples(index=False, name=None))
+    assert set(found) == expected and len(found) == len(expected)
+    assert whole.accuracy.between(0, 1).all() and whole.macro_f1.between(0, 1).all()
+
+
+def test_a_killed_run_goes_on(whole, tmp_path):
+    "Killed among its cells, the same command makes the others alone."
+    run = command(tmp_path, 1)
+    while run.poll() is None and len(cells(tmp_path)) < 2: time.sleep(.02)
+    assert run.poll() is None, "it ended before it could be killed"
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    before = cells(tmp_path)
+    again = command(tmp_path, 1)
+    assert again.wait(timeout=240) == 0, again.stderr.read().decode()
+    assert len(before) < len(whole)
+    assert {file: cells(tmp_path)[file] for file in before} == before
+    assert told(pd.read_csv(tmp_path/"results.csv")).equals(told(whole))
