@@ -228,10 +228,13 @@ def first_layers(layers):
     return ours, peer
 
 
-def flop_of(run):
-    "Floating-point operations of a call."
-    with FlopCounterMode(display=False) as counter: run()
-    return counter.get_total_flops()
+def operations(runs):
+    "name -> floating-point operations of each call."
+    found = {}
+    for name, run in runs.items():
+        with FlopCounterMode(display=False) as counter: run()
+        found[name] = counter.get_total_flops()
+    return found
 
 
 def bench_meta(layers=None, K=2, m=4, L=20, repeats=3):
@@ -244,9 +247,8 @@ def bench_meta(layers=None, K=2, m=4, L=20, repeats=3):
     exact = runs["higher"]()
     error = float((runs["ours"]() - exact).norm()/exact.norm())
     assert error < 1e-3, error
-    flop = {name: flop_of(run) for name, run in runs.items()}
     layers = len(ours.model.base_model.layers)
-    return dict(layers=layers, K=K, m=m, L=L, error=error, flop=flop, seconds=race(runs, repeats))
+    return dict(layers=layers, K=K, m=m, L=L, error=error, flop=operations(runs), seconds=race(runs, repeats))
 
 
 # Predictions
@@ -281,8 +283,7 @@ def bench_predict(n=400, repeats=5):
         ours=lambda: list(predict_stream(texts, scorer(backbone, prompt), names, WORDS[2])))
     theirs, ours = runs["generate"](), [row.split("\t")[0] for row in runs["ours"]()]
     same = np.mean([names[said] == label for said, label in zip(theirs, ours)])
-    flop = {name: flop_of(run) for name, run in runs.items()}
-    return dict(n=n, same=float(same), flop=flop, seconds=race(runs, repeats))
+    return dict(n=n, same=float(same), flop=operations(runs), seconds=race(runs, repeats))
 
 
 LADDER = dict(embedded=(1_000, 10_000), tiny=(1_000, 10_000, 100_000)) # backbone -> lines
