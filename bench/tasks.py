@@ -273,9 +273,9 @@ def generated(backbone, prompt, texts, words=WORDS[2], size=32):
     return said
 
 
-def bench_predict(n=400, repeats=5):
-    "Sentences to rows of a table; and the share of labels on which both agree."
-    backbone, names = Backbone.load(dtype="float32"), ("negative", "positive")
+def predicting(dtype, n, repeats):
+    "Sentences to rows of a table in one precision; and the share of labels on which both agree."
+    backbone, names = Backbone.load(dtype=dtype), ("negative", "positive")
     peer = peer_backbone(backbone)
     prompt, texts = backbone.init_prompt(20), load_dataset("rotten_tomatoes").texts[:n]
     runs = dict(
@@ -284,6 +284,11 @@ def bench_predict(n=400, repeats=5):
     theirs, ours = runs["generate"](), [row.split("\t")[0] for row in runs["ours"]()]
     same = np.mean([names[said] == label for said, label in zip(theirs, ours)])
     return dict(n=n, same=float(same), flop=operations(runs), seconds=race(runs, repeats))
+
+
+def bench_predict(n=400, repeats=3):
+    "dtype -> what predicting takes in it."
+    return {dtype: predicting(dtype, n, repeats) for dtype in dtypes()}
 
 
 LADDER = dict(embedded=(1_000, 10_000), tiny=(1_000, 10_000, 100_000)) # backbone -> lines
@@ -422,12 +427,16 @@ def meta_rows(section, found):
     return [Row("exact meta-gradient, SmolLM2, against higher", ratios(found, "higher", "ours"), 1.3, section, told)]
 
 
-def predict_rows(section, found):
-    more = found["flop"]["generate"]/found["flop"]["ours"]
-    told = (
-        f"{found['n']} sentences, {found['same']:.1%} of labels equal; "
-        f"generating needs {more:.2f} times as many floating-point operations")
-    return [Row("`predict`, against generating one token", ratios(found, "generate", "ours"), 1.5, section, told)]
+def predict_rows(section, measured):
+    rows = []
+    for dtype, found in measured.items():
+        more = found["flop"]["generate"]/found["flop"]["ours"]
+        told = (
+            f"{found['n']} sentences, {found['same']:.1%} of labels equal; "
+            f"generating needs {more:.2f} times as many floating-point operations")
+        what = f"`predict`, {dtype}, against generating one token"
+        rows.append(Row(what, ratios(found, "generate", "ours"), 1.5, section, told))
+    return rows
 
 
 def embed_rows(section, found):

@@ -101,8 +101,8 @@ def dev_temperature(
 
 # %% ../nbs/51_evaluate.ipynb #b5bf65dd
 def _rounded(numbers):
-    "To five digits: the last ones depend on how many threads computed."
-    return {name: round(float(value), 5) for name, value in numbers.items()}
+    "To four significant digits: the last ones depend on how many threads computed, and on what was tuned beside it."
+    return {name: float(f"{value:.4g}") for name, value in numbers.items()}
 
 def result_row(
     backbone: Backbone,
