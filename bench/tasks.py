@@ -518,7 +518,7 @@ def table(r):
 
 
 SECTIONS = dict(
-    tune=partial(bench_tune, "embedded"), tune_smollm2=partial(bench_tune, "smollm2"),
+    tune=partial(bench_tune, "embedded"), tune_smollm2=partial(bench_tune, "smollm2", repeats=1),
     meta=bench_meta, predict=bench_predict, embed=bench_embed, cold=bench_cold, memory=bench_memory,
     profile=bench_profile, labels=lambda: {name: bench_labels(name) for name in ("embedded", "smollm2")})
 
