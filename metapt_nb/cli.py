@@ -125,7 +125,7 @@ def cross_task(
     out: str = None,             # folder of all outputs; runs/cross-task/SCALE without it
     starts: Word("NAMES", known=Later("crosstask.STARTS")) = None, # some of {known}, comma separated; all by default
     match: Word(choices=Later("crosstask.MATCHED")) = "samples", # what learners have the same number of
-    keep: Word(choices=Later("tune.KEPT")) = Later("tune.TuneConfig.keep"), # the prompt that is tested: by dev, or the last
+    keep: Word(choices=Later("tune.KEPT")) = Later("tune.TuneConfig.keep"), # the prompt that is tested
     workers: int = None,         # processes; by default one on a GPU, on CPUs one per core and at most four
     cluster: str = None,         # a Ray address (auto, host:port or local) instead of local processes
 ):

@@ -104,29 +104,24 @@ def _somewhere(leads):
     best = max(found, key=lambda name: found[name].low)
     return f"{best} {_said(found[best])}", side(found[best])
 
-def judge_multitask(runs, metric) -> Judged:
-    "Is multi-task learning somewhere ahead of each meta-learner on QA?"
+def _each_beaten(runs, settings, others, metric):
+    "Is each meta-learner somewhere behind one of the others?"
     found = []
     for learner in META:
         leads = {
-            f"multi-task over {title(learner)} in {setting}":
-                target_gains(runs, [setting], "multitask", learner, metric)
-            for setting in _settings_of(runs, QA)}
+            f"{title(other)} over {title(learner)} in {setting}": target_gains(runs, [setting], other, learner, metric)
+            for setting in settings for other in others if other != learner}
         found.append(_somewhere(leads))
     told, signs = zip(*found)
     return Judged("; ".join(told), decide(*signs))
 
+def judge_multitask(runs, metric) -> Judged:
+    "Is multi-task learning somewhere ahead of each meta-learner on QA?"
+    return _each_beaten(runs, _settings_of(runs, QA), ["multitask"], metric)
+
 def judge_nobody(runs, metric) -> Judged:
     "Is each meta-learner somewhere behind another?"
-    found = []
-    for learner in META:
-        leads = {
-            f"{title(other)} over {title(learner)} in {setting}":
-                target_gains(runs, [setting], other, learner, metric)
-            for setting in dict.fromkeys(runs.setting) for other in META if other != learner}
-        found.append(_somewhere(leads))
-    told, signs = zip(*found)
-    return Judged("; ".join(told), decide(*signs))
+    return _each_beaten(runs, dict.fromkeys(runs.setting), META, metric)
 
 # %% ../nbs/57_findings.ipynb #6f7f02c4
 def judge_sources(
