@@ -19,6 +19,7 @@ from metapt_nb.files import atomic
 from metapt_nb.formats import unify
 from metapt_nb.readers import read_rows, to_dataset
 from metapt_nb.t5 import keep_freed_memory
+from metapt_nb.statistics import chance, majority
 from metapt_nb.tune import TuneConfig
 from metapt_nb.upstream import PARTS
 
@@ -79,7 +80,7 @@ def yardstick(dataset, config, seed):
     options = [len(dataset.options[row]) if dataset.options else len(dataset.classes) for row in test]
     return dict(
         dataset=dataset.name, seed=seed, rows=len(dataset), options=max(options),
-        majority=np.bincount(dataset.labels[test]).max()/len(test), chance=np.mean(1/np.array(options)))
+        majority=majority(dataset.labels[test]), chance=chance(options))
 
 
 def run(name, folder):
@@ -133,6 +134,7 @@ def said(words, **places):
     done = subprocess.run(
         [Path(sys.executable).with_name("metapt"), *words.format(**places).split()], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode: sys.exit(f"metapt {words.format(**places)}: failed\n{done.stdout}")
     lines = [line for line in done.stdout.splitlines() if line and "it/s]" not in line] # no progress bars
     return "\n".join([f"$ metapt {words.format(folder='FOLDER', out='.')}", *lines, ""])
 

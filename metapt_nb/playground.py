@@ -211,6 +211,10 @@ def make_task(
 # %% ../nbs/73_playground.ipynb #4c7e60f4
 PLAIN = {"random": "normal", "vocabulary": "vocab"} # name -> how `Backbone.init_prompt` makes it
 
+def _in_front(card):
+    "Whether a prompt stands where the playground puts it."
+    return card.get("position", "before") == "before"
+
 def find_prompts(
     backbone: Backbone,
     folder,             # where runs lie
@@ -219,7 +223,7 @@ def find_prompts(
     found = {}
     for path in sorted(Path(folder).glob("*/prompts/*.safetensors")):
         card = load_prompt(path)[1]
-        if card["backbone_hash"] != backbone.hash: continue
+        if card["backbone_hash"] != backbone.hash or not _in_front(card): continue
         run = path.parts[-3]
         found[f"{card.get('method', 'prompt')} ({run}/{path.stem})"] = path
     return found
@@ -756,6 +760,9 @@ def load(self: Playground):
         name = self.file.value.strip()
         path = Path(name) if "/" in name else self._saved_as(name)
         card = load_prompt(path, self.backbone)[1]
+        require(
+            _in_front(card),
+            f"{path.name}: its prompt stands behind the text, here it stands in front: use `metapt predict`")
         self._take(path, card)
         self._offer(f"file {path.stem}", path)
         self._paint()
