@@ -20,6 +20,7 @@ from .data import (
     FIVE, Dataset, confident_audit, load_dataset, make_dataset, normal_form, require_thresholds, sentences)
 from .embed import embed_texts
 from .files import InputError, atomic, digest, require
+from .tables import column_names, read_pieces, require_column
 
 # %% ../nbs/13_annotate.ipynb #ae0d0ed9
 @dataclass(frozen=True)
@@ -179,12 +180,10 @@ def _line_texts(path, text):
             raise InputError(f"{path}:{number}: not a JSON object with the key '{text}'") from e
 
 def _parquet_texts(path, text):
-    "The column `text` of a Parquet file, read a thousand rows at a time."
-    import pyarrow.parquet as pq
-    file = pq.ParquetFile(path)
-    columns = file.schema_arrow.names
-    require(text in columns, f"{path}: no column '{text}'; the columns are {', '.join(columns)}")
-    for batch in file.iter_batches(1000, columns=[text]): yield from batch.column(0).to_pylist()
+    "The column `text` of a Parquet file, read piece by piece."
+    require_column(path, column_names(path), text, "text")
+    with open(path, "rb") as handle:
+        for piece in read_pieces(path, handle, [text]): yield from (cell for cell, in piece.rows)
 
 # %% ../nbs/13_annotate.ipynb #c9dedcee
 def _hub_texts(repo, text):

@@ -169,7 +169,7 @@ class Backbone:
     @property
     def prompt_dtype(self):
         "Prompts are float32, or float64 in a float64 model."
-        return torch.promote_types(self.dtype, torch.float32)
+        return self.lm.wide_dtype
     @property
     def mask_id(self) -> int:
         "Token id of the mask; None for a model that has none."

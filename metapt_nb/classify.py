@@ -16,7 +16,7 @@ from typing import NamedTuple
 from .backbone import Backbone, Batch
 from .data import check_options
 from .files import InputError, digest, require, sha256_file, unchanged
-from .predict import Lines, answer, answer_file, answer_lines, no_answer
+from .predict import Lines, answer, answer_file, answer_lines, no_answer, row_settings
 from .prompts import load_prompt, reading_of
 from .tables import TABLES, cell_text, column_names, find_columns, options_in, read_pieces, require_column
 
@@ -231,7 +231,6 @@ class AskedTable:
     ):             # `predict.Predicted`
         "The rows to a file; what a stopped run left is gone on with."
         reading = self.scorer.reading
-        settings = dict(
-            prompt=self.scorer.key, classes=list(reading.names), words=list(reading.words),
-            form="json" if self.as_json else "tsv", columns=[*self.columns.fields, *self.columns.options])
+        settings = row_settings(self.scorer.key, reading.names, reading.words, self.as_json)
+        settings["columns"] = [*self.columns.fields, *self.columns.options]
         return answer_file(self.path, out, self.answers, settings, self.opened, **options)

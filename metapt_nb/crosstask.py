@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from .backbone import Backbone, Batch
-from .evaluate import even_groups
+from .evaluate import even_groups, keep_rows
 from .files import atomic, atomic_folder, digest, require, save_csv
 from .jobs import default_workers, run_jobs
 from .labelled import Parts
@@ -29,8 +29,8 @@ from .pool import encode_part, find_leaks, fit, meta_tasks, open_pool, read_kind
 from .pool import read_settings as read_pool_settings
 from .prompts import load_prompt, save_prompt
 from .settings import environment, settings_key
+from .statistics import gold_f1
 from .tune import FULL, DevScore, TuneConfig, Tuned, tune_model, tune_prompts
-from .upstream import PARTS
 
 # %% ../nbs/55_crosstask.ipynb #72a871b6
 @dataclass(frozen=True)
@@ -59,10 +59,9 @@ def encode_target(
     protocol: Protocol = Protocol(),
 ) -> Parts:
     "The rows of one split of a target; of many test rows a fixed draw."
-    how = asdict(protocol.wording)
-    train, dev, test = (encode_part(backbone, task, split, part, skip=True, **how) for part in PARTS)
-    drawn = np.random.default_rng(0).permutation(len(test))[:protocol.n_test]
-    return Parts(train, dev, test[np.sort(drawn)])
+    how = dict(asdict(protocol.wording), skip=True)
+    train, dev = (encode_part(backbone, task, split, part, **how) for part in ("train", "dev"))
+    return Parts(train, dev, encode_part(backbone, task, split, "test", most=protocol.n_test, **how))
 
 # %% ../nbs/55_crosstask.ipynb #1c337956
 def gold_scores(
@@ -70,10 +69,8 @@ def gold_scores(
     said,  # n predicted labels
 ) -> dict: # accuracy, macro_f1
     "Accuracy, and macro-F1 over the labels that occur."
-    from sklearn.metrics import f1_score
     truth, said = np.asarray(truth), np.asarray(said)
-    f1 = f1_score(truth, said, labels=np.unique(truth), average="macro", zero_division=0)
-    return dict(accuracy=float((truth == said).mean()), macro_f1=float(f1))
+    return dict(accuracy=float((truth == said).mean()), macro_f1=gold_f1(truth, said))
 
 def target_scores(
     backbone: Backbone,
@@ -229,15 +226,15 @@ class CrossScale:
 
     def but(self,
         starts=(),           # of `STARTS`; all of this scale by default
-        match: str = "samples",
-        keep: str = "best",  # of `tune.KEPT`: which prompt, or which weights, are tested
+        match: str = None,   # one of `MATCHED`; that of this scale by default
+        keep: str = None,    # of `tune.KEPT`: which prompt, or which weights, are tested; likewise
     ):                       # `CrossScale`
         "This scale with other switches."
-        starts = tuple(starts) or self.starts
+        starts, match = tuple(starts) or self.starts, match or self.match
         unknown = [name for name in starts if name not in STARTS]
         require(not unknown, f"no start '{''.join(unknown[:1])}': choose from {', '.join(STARTS)}")
         require(match in MATCHED, f"match='{match}': choose {' or '.join(MATCHED)}")
-        tune, full = (replace(own, keep=keep) for own in (self.protocol.tune, self.protocol.full))
+        tune, full = (replace(own, keep=keep or own.keep) for own in (self.protocol.tune, self.protocol.full))
         return replace(self, starts=starts, match=match, protocol=replace(self.protocol, tune=tune, full=full))
 
 def _smoke():
@@ -432,11 +429,13 @@ class Study:
 @patch
 def learn_starts(self: Study) -> dict: # (setting, learner) -> file of the prompt
     "Learn the prompts that are not there yet, and list all in `starts.csv`."
-    files, jobs = {}, {}
-    for plan in self.plans:
-        source = source_tasks(self.backbone, self.pool, plan.sources, self.protocol.wording)
-        for learner in self.scale.starts:
-            if learner not in META_LEARNERS: continue
+    files, jobs, encoded = {}, {}, {}
+    learners = [name for name in self.scale.starts if name in META_LEARNERS]
+    for plan in self.plans if learners else ():
+        if plan.sources not in encoded:
+            encoded[plan.sources] = source_tasks(self.backbone, self.pool, plan.sources, self.protocol.wording)
+        source = encoded[plan.sources]
+        for learner in learners:
             config = self.scale.learning(learner, self.backbone.scale)
             begin = self.named_start(plan.sources, config.seed)
             file = start_file(self.out, self.backbone, begin, source, config)
@@ -506,15 +505,8 @@ def run(self: Study) -> pd.DataFrame: # of `collect_rows`
     save_csv(self.out/"starts.csv", starts)
     cells = {plan.name: self.cells_of(plan, files) for plan in self.plans}
     jobs = cell_jobs(self.backbone, {file: cell for own in cells.values() for file, cell in own.items()}, self.protocol)
-    with tqdm(total=sum(map(len, cells.values())), desc="cells", disable=None) as bar:
-        def collect():
-            rows = collect_rows(cells, starts)
-            bar.update(len(rows) - bar.n)
-            save_csv(self.out/"results.csv", rows)
-            return rows
-        rows = collect()
-        for _ in self.run_all(write_target_cells, jobs): rows = collect()
-    return rows
+    calls, total = self.run_all(write_target_cells, jobs), sum(map(len, cells.values()))
+    return keep_rows(calls, lambda: collect_rows(cells, starts), total, self.out, "cells")
 
 # %% ../nbs/55_crosstask.ipynb #21aa9dee
 def open_study(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FITTED', 'GridConfig', 'GridCell', 'EncodedSplit', 'encode_split', 'test_scores', 'dev_temperature', 'result_row',
-           'same_rows', 'run_cells', 'cell_file', 'write_cells', 'even_groups', 'CellGroup', 'group_cells',
+           'same_rows', 'run_cells', 'cell_file', 'write_cells', 'even_groups', 'CellGroup', 'group_cells', 'keep_rows',
            'run_groups', 'require_apart', 'run_grid', 'numbers', 'COLOURS', 'interval', 'markdown', 'mean_sd', 'paired',
            'plot_curves', 'plot_results', 'scores', 'summary']
 
@@ -234,6 +234,24 @@ def _plan(groups, backbone, out):
     return every, jobs
 
 # %% ../nbs/51_evaluate.ipynb #5b1cbd67
+def keep_rows(
+    calls,      # an iterator: each step leaves more rows
+    collect,    # function () -> DataFrame of the rows that are there
+    total: int, # rows in the end
+    out,        # folder for results.csv
+    desc: str,  # of the progress bar
+) -> pd.DataFrame:
+    "All calls; `results.csv` is rewritten after each."
+    with tqdm(total=total, desc=desc, disable=None) as bar:
+        def keep():
+            rows = collect()
+            bar.update(len(rows) - bar.n)
+            save_csv(Path(out)/"results.csv", rows)
+            return rows
+        rows = keep()
+        for _ in calls: rows = keep()
+    return rows
+
 def run_groups(
     groups,                # `CellGroup`s, or triples (data set, cells of `run_cells`, `GridConfig`)
     backbone: Backbone,
@@ -243,16 +261,9 @@ def run_groups(
 ) -> pd.DataFrame:         # a row per cell, in the order of `groups`
     "All cells that are not yet in `out`; `results.csv` is rewritten as they come."
     files, jobs = _plan(groups, backbone, out)
-    with tqdm(total=len(files), desc="few-shot cells", disable=None) as bar:
-        def collect():
-            rows = pd.DataFrame([json.loads(file.read_text()) for file in files if file.exists()])
-            bar.update(len(rows) - bar.n)
-            save_csv(Path(out)/"results.csv", rows)
-            return rows
-        rows = collect()
-        for _ in run_jobs(write_cells, jobs, workers, cluster, gpus=float(backbone.device.type == "cuda")):
-            rows = collect()
-    return rows
+    def collect(): return pd.DataFrame([json.loads(file.read_text()) for file in files if file.exists()])
+    calls = run_jobs(write_cells, jobs, workers, cluster, gpus=float(backbone.device.type == "cuda"))
+    return keep_rows(calls, collect, len(files), out, "few-shot cells")
 
 # %% ../nbs/51_evaluate.ipynb #f1f6fa66
 def require_apart(

@@ -133,7 +133,7 @@ class Encoded:
         asked, dataset = self.asked, self.dataset
         how = dict(
             template=self.template, words=list(self.words), max_length=asked.max_length, per_piece=asked.per_piece,
-            dtype=str(self.backbone.dtype).removeprefix("torch."), **settings)
+            dtype=self.backbone.facts["dtype"], **settings)
         return dict(
             data={dataset.name: dataset.hash}, seed=asked.seed, settings=how,
             start=digest(start.double().cpu().numpy().tobytes()), backbone_hash=self.backbone.hash)

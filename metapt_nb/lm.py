@@ -49,6 +49,10 @@ class LM:
     @property
     def dtype(self): return self.embedding.dtype
     @property
+    def wide_dtype(self):
+        "At least float32: of prompts, and of the states that scores are made of."
+        return torch.promote_types(self.dtype, torch.float32)
+    @property
     def room(self):
         "The most rows of prompt, text and label it can read; None where there is no limit."
         # labels side by side need a mask of their own, which does not slide
@@ -166,8 +170,7 @@ class Hosted(LM):
 
     def _widened(self, head):
         "A copy of the head in at least float32: an output matrix that is also the embedding keeps its dtype there."
-        wide = torch.promote_types(self.dtype, torch.float32)
-        return head if self.dtype == wide else copy.deepcopy(head).to(wide)
+        return head if self.dtype == self.wide_dtype else copy.deepcopy(head).to(self.wide_dtype)
 
     def head(self, states):
         head = self.own_head() if self.trained else self._wide_head
@@ -180,7 +183,7 @@ class Hosted(LM):
         ids = torch.arange(3, device=self.device)[None]
         theirs = self.model(input_ids=ids).logits[0].float()
         states = self.model.base_model(input_ids=ids)[0]
-        ours = self.head(states.to(torch.promote_types(self.dtype, torch.float32)))[0]
+        ours = self.head(states.to(self.wide_dtype))[0]
         require(
             (ours - theirs).abs().max() < .05*theirs.abs().max(), # a bfloat16 model rounds its scores
             f"{type(self.model).__name__}: makes its scores in a way of its own: choose another family")

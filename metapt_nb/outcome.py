@@ -10,7 +10,9 @@ from functools import cached_property
 
 import numpy as np, torch
 
+from . import statistics
 from .backbone import Backbone
+from .calibrate import calibrated
 from .evaluate import dev_temperature
 from .labelled import Parts
 from .statistics import probability_scores, scores
@@ -28,17 +30,17 @@ class Outcome:
         test = parts.test
         self.labels, self.choices = test.labels.numpy(), np.array([len(own) for own in test.own_sets])
         self.before, self.after = (backbone.probs(prompt, test).float().cpu() for prompt in (start, tuned))
-        self.believed = backbone.probs(tuned, test, self.temperature).float().cpu()
+        self.believed = calibrated(self.after.log(), self.temperature)
 
     @property
     def majority(self) -> float:
         "Accuracy of the commonest class, or of the commonest place of the right option."
-        return float(np.bincount(self.labels).max()/len(self.labels))
+        return statistics.majority(self.labels)
 
     @property
     def chance(self) -> float:
         "Accuracy of guessing."
-        return float((1/self.choices).mean())
+        return statistics.chance(self.choices)
 
     @cached_property
     def scores(self) -> tuple:

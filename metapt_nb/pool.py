@@ -26,7 +26,7 @@ from .files import InputError, cache_dir, require
 from .formats import format_of
 from .readers import as_words, holds_draws, open_dataset, read_draw
 from .readers import _common_test, _draws, _in_order, _usual_shots
-from .upstream import PARTS
+from .upstream import PARTS, drawn_rows
 
 # %% ../nbs/31_pool.ipynb #c7d47c80
 def _told(file, name):
@@ -402,8 +402,7 @@ def _part_of_hub(name, parts, wanted, most):
     columns = [*hub.fields.values(), *([] if hub.ask else ["label"])]
     missing = [column for column in columns if column not in data.column_names]
     require(not missing, f"{name}: no column '{''.join(missing[:1])}': found {', '.join(data.column_names)}")
-    if len(data) <= most: return data
-    return data.select(np.sort(np.random.default_rng(0).permutation(len(data))[:most]))
+    return data if len(data) <= most else data.select(drawn_rows(len(data), most))
 
 def _fields_of(hub, chosen):
     "Field name -> texts of all records."
@@ -701,11 +700,13 @@ def encode_part(
     part: str,           # 'train', 'dev' or 'test'
     named: bool = False, # whether texts begin with the task's name, as in CrossFit
     skip: bool = False,  # whether rows whose own options this backbone cannot write are left out
+    most: int = None,    # cap on the rows; of more a fixed draw
     **kwargs,            # of `Backbone.encode`: words, max_length, per_piece
 ) -> Batch:
     "The rows of one part as a batch of this backbone; `InputError` names the task that it cannot write."
     rows = task.draw(split).part(part)
     if skip and rows.options is not None: rows = _answerable(backbone, rows)
+    if most is not None: rows = rows.rows(drawn_rows(len(rows), most))
     template = backbone.usual_template(rows)
     if named: template = f"[{task.name}] {template}"
     try: return backbone.encode_rows(rows, template=template, **kwargs)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BLOCK', 'LONGEST', 'Mark', 'Tally', 'Lines', 'open_text', 'read_lines', 'answer', 'one_line', 'no_answer', 'answers',
            'answer_lines', 'predict_stream', 'Record', 'read_record', 'begins_with', 'RowFile', 'RowWriter',
-           'Predicted', 'answer_file', 'predict_file']
+           'Predicted', 'answer_file', 'row_settings', 'predict_file']
 
 # %% ../nbs/26_predict.ipynb #4ad688e6
 import hashlib, json, os
@@ -391,6 +391,15 @@ def answer_file(
             writer.publish()
     return Predicted(file.out, lines.number, lines.number - there)
 
+def row_settings(
+    key: str,              # what decides the probabilities beside the texts
+    names,                 # C names of the classes
+    words,                 # C label words
+    as_json: bool = False, # JSON lines with all probabilities
+) -> dict:
+    "What decides the rows beside the texts, for their record."
+    return dict(prompt=key, classes=list(names), words=list(words), form="json" if as_json else "tsv")
+
 def predict_file(
     path,                    # a text file, one text per line, UTF-8
     out,                     # file of rows: TSV or JSON lines
@@ -405,6 +414,6 @@ def predict_file(
     key: str = "",           # what decides the probabilities beside the texts: prompt, temperature, length, …
 ) -> Predicted:
     "What each text of a file is."
-    settings = dict(prompt=key, classes=list(names), words=list(words), form="json" if as_json else "tsv")
+    settings = row_settings(key, names, words, as_json)
     how = dict(chunk=chunk, resume=resume, progress=progress, overwrite=overwrite)
     return answer_file(path, out, lambda texts: answers(texts, score, names, words, as_json), settings, **how)

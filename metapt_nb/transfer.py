@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LEARNERS', 'title', 'paired_scores', 'score_table', 'relative_gains', 'average_gain', 'Record', 'record',
            'without_each', 'Gain', 'summed_up', 'gain_table', 'gain_words', 'gains_against', 'plot_gains', 'plot_tasks',
-           'plot_against', 'gold_f1', 'union_f1', 'strays', 'corrected', 'most_strays', 'constant_f1']
+           'plot_against', 'union_f1', 'strays', 'corrected', 'most_strays', 'constant_f1']
 
 # %% ../nbs/56_transfer.ipynb #650a9e8e
 from typing import NamedTuple
@@ -276,14 +276,6 @@ def plot_against(
     _open(ax)
 
 # %% ../nbs/56_transfer.ipynb #49dc350e
-def gold_f1(
-    gold, # n strings
-    said, # n strings, free text
-) -> float:
-    "Macro-F1 over the labels that occur in the gold answers."
-    from sklearn.metrics import f1_score
-    return float(f1_score(gold, said, labels=sorted(set(gold)), average="macro", zero_division=0))
-
 def union_f1(
     gold, # n strings
     said, # n strings

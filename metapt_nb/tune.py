@@ -296,10 +296,9 @@ def tune_model(
     config: TuneConfig = FULL,
 ) -> Tuned:
     "Full-model tuning (FT, appendix A.1) of a float32 copy; the backbone passed in does not change."
-    wide = torch.promote_types(backbone.dtype, torch.float32)
     own = Backbone(
-        copy.deepcopy(backbone.model).to(wide).requires_grad_(True), backbone.tokenizer, f"{backbone.name}+FT",
-        backbone.kind)
+        copy.deepcopy(backbone.model).to(backbone.prompt_dtype).requires_grad_(True), backbone.tokenizer,
+        f"{backbone.name}+FT", backbone.kind)
     tuning = ModelTuning(own, train, dev, config)
     _serve([tuning], _learn_alone, _judge_alone, "full tuning")
     own.model.load_state_dict(tuning.kept)

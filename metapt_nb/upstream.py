@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['pd', 'PARTS', 'STARS', 'POLARITIES', 'ORIGINS', 'FILES', 'LABELS', 'HUB', 'flatten', 'review', 'Row', 'read_lines',
            'read_reviews', 'read_sentihood', 'read_semeval', 'read_stars', 'Hub', 'File', 'Published', 'read_folder',
-           'write_toy', 'count_dropped', 'flattened', 'read_hub', 'read_upstream']
+           'write_toy', 'count_dropped', 'flattened', 'drawn_rows', 'read_hub', 'read_upstream']
 
 # %% ../nbs/10_upstream.ipynb #33c266ea
 import csv, io, json, os, re
@@ -460,11 +460,15 @@ def _open_hub(name, repo):
             "check the network, or name a folder of files") from e
 
 # %% ../nbs/10_upstream.ipynb #10a00027
-def _chosen(n, limit):
-    "Row numbers in order: all n, or `limit` of them drawn with a fixed seed."
+def drawn_rows(
+    n: int,     # rows there are
+    limit: int, # rows wanted; None is all
+):              # row numbers in order
+    "All n, or `limit` of them drawn with a fixed seed."
     if limit is None: return range(n)
     return np.sort(np.random.default_rng(0).permutation(n)[:limit])
 
+# %% ../nbs/10_upstream.ipynb #c5524fa2
 def _hub_source(hub, limit, repo):
     "What a table says of where it came from."
     source = str(repo or hub.repo)
@@ -486,7 +490,7 @@ def read_hub(
         require(
             set(hub.columns) <= set(columns),
             f"{where}: expected the columns {', '.join(hub.columns)}, found {', '.join(columns)}")
-        chosen = _chosen(len(data), limit)
+        chosen = drawn_rows(len(data), limit)
         for i, record in zip(chosen, data.select(chosen)):
             for row in hub.read(hub, i, record, labels, where): rows.append((part, f"{split}:{row.id}", *row[1:]))
     return _table(rows, _hub_source(hub, limit, repo))

@@ -1,10 +1,27 @@
-"""A file of 120 texts and a small training on it, for the tests that call the command as a user does."""
+"""A file of 120 texts, a small training on it, and its end, for the tests that call the command as a user does."""
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 
 METAPT = Path(sys.executable).with_name("metapt")
+
+
+def wait_for(process, condition):
+    "Until `condition()` comes true, or the process ends."
+    while process.poll() is None and not condition(): time.sleep(.005)
+
+
+def kill_when(process, condition, wait=0.):
+    "Kill a process some seconds after `condition()` came true; whether it was still there."
+    wait_for(process, condition)
+    time.sleep(wait)
+    there = process.poll() is None
+    if there: process.send_signal(signal.SIGKILL)
+    process.wait()
+    return there
 
 
 def own_file(folder):

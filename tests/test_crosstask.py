@@ -1,12 +1,10 @@
 """A killed run across tasks goes on, and ends as one in one go."""
 import os
-import signal
 import subprocess
-import time
 
 import pandas as pd
 import pytest
-from small import METAPT
+from small import METAPT, kill_when
 
 from metapt_nb.crosstask import CROSS_SCALES, STARTS, open_study
 from metapt_nb.pool import read_settings
@@ -51,10 +49,7 @@ def test_smoke_has_every_cell(whole):
 def test_a_killed_run_goes_on(whole, tmp_path):
     "Killed among its cells, the same command makes the others alone."
     run = command(tmp_path, 1)
-    while run.poll() is None and len(cells(tmp_path)) < 2: time.sleep(.02)
-    assert run.poll() is None, "it ended before it could be killed"
-    os.kill(run.pid, signal.SIGKILL)
-    run.wait()
+    assert kill_when(run, lambda: len(cells(tmp_path)) >= 2), "it ended before it could be killed"
     before = cells(tmp_path)
     again = command(tmp_path, 1)
     assert again.wait(timeout=240) == 0, again.stderr.read().decode()

@@ -1,16 +1,14 @@
 """Real processes, killed for real: what was computed stays, what goes on ends the same."""
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
-from small import METAPT, meta_train, own_file
+from small import METAPT, kill_when, meta_train, own_file, wait_for
 
 from metapt_nb.data import load_dataset
 from metapt_nb.embed import embed_texts, embedding_file
@@ -22,16 +20,6 @@ def quiet(words): return subprocess.run(words, check=True, capture_output=True)
 
 
 def started(words): return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def kill_when(process, condition, wait=0.):
-    "Kill a process some seconds after `condition()` came true; whether it was still there."
-    while process.poll() is None and not condition(): time.sleep(.005)
-    time.sleep(wait)
-    there = process.poll() is None
-    if there: process.send_signal(signal.SIGKILL)
-    process.wait()
-    return there
 
 
 def changed(path): return path.stat().st_mtime_ns if path.exists() else 0
@@ -147,7 +135,7 @@ def test_a_file_that_grows_is_not_read_on(tmp_path, prompt, kind):
     command, texts = prediction(tmp_path, prompt, kind)
     out = tmp_path/"out.tsv"
     process = subprocess.Popen([*command, out], stderr=subprocess.PIPE, text=True)
-    while not (tmp_path/"out.tsv.run.json").exists(): time.sleep(.005)
+    wait_for(process, (tmp_path/"out.tsv.run.json").exists)
     with open(texts, "a") as f: f.write("one more\n")
     said = process.communicate()[1]
     assert process.returncode == 2

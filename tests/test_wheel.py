@@ -45,10 +45,10 @@ def metapt(wheel, tmp_path_factory):
     environment = dict(os.environ, PYTHONPATH=str(target))
     for name in ("IN_TEST", "METAPT_RUN"): environment.pop(name, None)
 
-    def run(*args):
-        command = [sys.executable, target/"bin"/"metapt", *args]
-        return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True)
-    run.here, run.target, run.environment = here, target, environment
+    def python(*args):
+        return subprocess.run([sys.executable, *args], cwd=here, env=environment, capture_output=True, text=True)
+    def run(*args): return python(target/"bin"/"metapt", *args)
+    run.here, run.target, run.python = here, target, python
     return run
 
 
@@ -62,14 +62,13 @@ def test_the_walkthrough_travels(wheel):
 def test_the_files_of_tasks_travel(metapt):
     "Settings and families are read from the installed package."
     code = "from metapt_nb.pool import read_families, read_settings; print(len(read_settings()), len(read_families()))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=metapt.here, env=metapt.environment, capture_output=True, text=True)
+    done = metapt.python("-c", code)
     assert done.stdout.split() == ["13", "23"], done.stderr
 
 
 def test_the_installed_package_is_the_one_imported(metapt):
-    where = [sys.executable, "-c", "import metapt_nb; print(metapt_nb.__file__)"]
-    done = subprocess.run(where, cwd=metapt.here, env=metapt.environment, capture_output=True, text=True, check=True)
+    done = metapt.python("-c", "import metapt_nb; print(metapt_nb.__file__)")
+    assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).parents[1] == metapt.target
 
 
