@@ -122,10 +122,12 @@ def target_row(
     "What the rate that dev chooses comes to on the test rows."
     which = max(range(len(tried)), key=lambda i: best_dev(tried[i]))
     chosen = tried[which]
+    accuracy, minus_loss = best_dev(chosen)
     return dict(
         **target_scores(chosen.backbone or backbone, chosen.prompt, test),
         seconds=round(sum(tuned.seconds for tuned in tried), 2), rate=rates[which],
-        dev_accuracy=best_dev(chosen).accuracy, steps=chosen.steps, n_test=len(test))
+        dev_accuracy=accuracy, dev_loss=-minus_loss, dev_loss_before=chosen.log.dev_loss.iloc[0],
+        steps=chosen.steps, n_test=len(test))
 
 # %% ../nbs/55_crosstask.ipynb #3278eff0
 class TargetCell(NamedTuple):
@@ -192,15 +194,15 @@ class CrossScale:
     n_tokens: int = 20              # L
     starts: tuple = STARTS          # which are compared
     sources: int = None             # how many tasks to learn from, the first of a setting; None is all
-    targets: int = None             # how many to test on, likewise
+    targets: int = 8                # how many to test on, likewise
     splits: int = 5                 # of each target, the first
-    learn: LearnConfig = LearnConfig(samples=4000, select="last") # budget, and all but a learner's rows
+    learn: LearnConfig = LearnConfig(lr=.1, samples=2000, select="last") # budget, and all but a learner's rows
     match: str = "samples"          # one of `MATCHED`; updates are as many as MAML makes of `learn.samples`
     released: bool = False          # learn as in MPT's released runs instead
     toy: bool = False               # without a pool, write one of made-up rows
     protocol: Protocol = Protocol(
-        tune=TuneConfig(epochs=12, patience=4, warmup=4), rates=(.03, .3),
-        full=TuneConfig(lr=3e-4, epochs=8, patience=3, warmup=4))
+        tune=TuneConfig(epochs=6, patience=3, warmup=4), rates=(.1, .3),
+        full=TuneConfig(epochs=6, patience=3, warmup=4), full_rates=(3e-4,), n_test=100)
 
     @property
     def updates(self) -> int:
@@ -248,7 +250,7 @@ def _smoke():
 def _gpu():
     "More of everything on the embedded backbone; it has not been run."
     return CrossScale(
-        n_tokens=100, learn=LearnConfig(samples=40000, select="last"),
+        n_tokens=100, targets=None, learn=LearnConfig(lr=.1, samples=40000, select="last"),
         protocol=Protocol(
             Wording(max_length=256), TuneConfig(epochs=100, patience=20), (.01, .03, .1, .3),
             TuneConfig(epochs=60, patience=20), (5e-4, 3e-4, 2e-4, 1e-4), 1000))
