@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RELEASED', 'Decoding', 'Begun', 'begin', 'wide_scores']
 
-# %% ../nbs/28_generate.ipynb #fa3e05ee
+# %% ../nbs/28_generate.ipynb #35628cab
 import copy
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from .backbone import Backbone, Batch
 from .files import require
 from .lm import padded_runs
 
-# %% ../nbs/28_generate.ipynb #e049e9de
+# %% ../nbs/28_generate.ipynb #2c8876c4
 @dataclass(frozen=True)
 class Decoding:
     "How an answer is made, piece by piece."
@@ -29,7 +29,7 @@ class Decoding:
 
 RELEASED = Decoding(most=128, beams=4, penalty=2.5) # of MPT's released runs
 
-# %% ../nbs/28_generate.ipynb #90ce9edf
+# %% ../nbs/28_generate.ipynb #5545eed5
 class Begun(NamedTuple):
     "What generation begins from."
     x: torch.Tensor    # [b, T, d] input vectors
@@ -50,7 +50,7 @@ def begin(
     side = "left" if backbone.kind == "causal" else "right"
     return Begun(*(pad_sequence(some, batch_first=True, padding_side=side) for some in (rows, ones)))
 
-# %% ../nbs/28_generate.ipynb #d3e1220d
+# %% ../nbs/28_generate.ipynb #0ac46170
 @patch(as_prop=True)
 def ends(self: Backbone) -> list:
     "Token ids that end an answer."
@@ -65,7 +65,7 @@ def as_text(self: Backbone,
     end = next((i for i, token in enumerate(ids) if token in self.ends), len(ids))
     return self.tokenizer.decode(ids[:end], skip_special_tokens=True).strip()
 
-# %% ../nbs/28_generate.ipynb #5f92645e
+# %% ../nbs/28_generate.ipynb #02e4cf20
 @contextmanager
 def wide_scores(
     lm, # a `lm.LM`
@@ -80,7 +80,7 @@ def wide_scores(
         widening.remove()
         lm.model.set_output_embeddings(own)
 
-# %% ../nbs/28_generate.ipynb #142acc93
+# %% ../nbs/28_generate.ipynb #ac4ffee7
 @patch
 def _library_settings(self: Backbone, decoding):
     "The same settings as arguments of `transformers`."
@@ -102,7 +102,7 @@ def _continued(self: Backbone, prompt, batch, settings):
     start = torch.tensor([self.lm.start]*len(batch), device=x.device)
     return self.model.generate(**given, decoder_input_ids=start)[:, start.shape[1]:].tolist()
 
-# %% ../nbs/28_generate.ipynb #ff3adc00
+# %% ../nbs/28_generate.ipynb #d64cdfbd
 @patch
 def _check_generation(self: Backbone, prompt, batch, decoding):
     require(
