@@ -651,6 +651,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                     'metapt_nb.generate.Backbone.as_text': ('generate.html#backbone.as_text', 'metapt_nb/generate.py'),
                                     'metapt_nb.generate.Backbone.ends': ('generate.html#backbone.ends', 'metapt_nb/generate.py'),
                                     'metapt_nb.generate.Backbone.generate': ('generate.html#backbone.generate', 'metapt_nb/generate.py'),
+                                    'metapt_nb.generate.Backbone.require_generation': ( 'generate.html#backbone.require_generation',
+                                                                                        'metapt_nb/generate.py'),
                                     'metapt_nb.generate.Begun': ('generate.html#begun', 'metapt_nb/generate.py'),
                                     'metapt_nb.generate.Decoding': ('generate.html#decoding', 'metapt_nb/generate.py'),
                                     'metapt_nb.generate.begin': ('generate.html#begin', 'metapt_nb/generate.py'),

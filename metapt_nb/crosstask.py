@@ -556,5 +556,6 @@ def open_study(
     settings = pool_settings(names)
     pool = find_pool(pool, settings, scale, out)
     backbone = Backbone.load(scale.backbone, device, dtype)
+    if scale.protocol.freely: backbone.require_generation()
     plans = [plan_setting(setting, pool, backbone, scale) for setting in settings]
     return Study(out, backbone, pool, scale, plans, workers or default_workers(device), cluster)

@@ -86,8 +86,8 @@ def _library_settings(self: Backbone, decoding):
     "The same settings as arguments of `transformers`."
     from transformers import GenerationConfig
     from transformers.generation import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
-    # the library's own setting would spare as many pieces of an answer as stand padding rows before its text
-    penalty = [RepetitionPenaltyLogitsProcessor(decoding.penalty)] if decoding.penalty != 1 else []
+    # its own setting (5.23) would spare as many pieces of an answer as there are padding rows before the text
+    penalty = [RepetitionPenaltyLogitsProcessor(float(decoding.penalty))] if decoding.penalty != 1 else []
     config = GenerationConfig(
         max_new_tokens=decoding.most, num_beams=decoding.beams, early_stopping=decoding.beams > 1, do_sample=False,
         eos_token_id=self.ends or None, pad_token_id=self.tokenizer.pad_token_id or 0)
@@ -104,12 +104,17 @@ def _continued(self: Backbone, prompt, batch, settings):
 
 # %% ../nbs/28_generate.ipynb #d64cdfbd
 @patch
-def _check_generation(self: Backbone, prompt, batch, decoding):
+def require_generation(self: Backbone):
+    "`InputError` for a model that cannot answer freely."
     require(
         self.kind != "masked",
         f"{self.name}: a masked model has to be shown how long an answer is: choose a T5 or a causal model")
+
+@patch
+def _check_generation(self: Backbone, prompt, batch, decoding):
+    self.require_generation()
     self._check_prompt(prompt, batch)
-    shortest, longest = (int(batch.lengths.max() if most else batch.lengths.min()) for most in (False, True))
+    shortest, longest = int(batch.lengths.min()), int(batch.lengths.max())
     require(prompt.shape[-2] + shortest > 0, "prompt: no rows, and nothing before the hole: give a prompt")
     wide = prompt.shape[-2] + longest + decoding.most
     require(
