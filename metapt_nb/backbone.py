@@ -428,17 +428,18 @@ def label_set(self: Backbone,
     words,                    # C label words or phrases
     template: str = TEMPLATE, # they stand in its {mask}
     per_piece: bool = False,  # score by the mean over a label's pieces, not by their sum
+    closed: bool = False,     # whether every label ends the text, not only one that begins another its hole
 ) -> LabelSet:
     "Labels as this backbone reads them; `InputError` where two cannot be told apart."
     require(len(words) >= 2, f"words: {len(words)} given: give at least two label words, one per class")
     space = template.partition(MASK_HOLE)[0][-1:].isspace()
     pieces = [self._label_pieces(word, space) for word in words]
     require_distinct(words, pieces)
-    if not self.lm.spans: pieces = ended(pieces, self.marks.end)
+    if not self.lm.spans: pieces = ended(pieces, self.tokenizer.eos_token_id if closed else self.marks.end, closed)
     require(
         not any(None in label for label in pieces),
-        f"words: one of {', '.join(words)} begins another, and this tokenizer has no token that ends a text: "
-        "choose words that begin differently")
+        f"words: one of {', '.join(words)} begins another or is to be closed, and this tokenizer has no token that "
+        "ends a text: choose words that begin differently, unclosed")
     return LabelSet(tuple(words), tuple(pieces), self.lm.spans, per_piece)
 
 @patch
@@ -608,18 +609,18 @@ def _write_all(self: Backbone, columns, template, max_length, first):
     return [_write(frame, dict(zip(tokens, row)), max_length, first) for row in rows]
 
 @patch
-def _row_set(self: Backbone, row, own, template, per_piece):
+def _row_set(self: Backbone, row, own, template, **how):
     "The label set of a row's options; `InputError` names the row."
-    try: return self.label_set(own, template, per_piece)
+    try: return self.label_set(own, template, **how)
     except InputError as e: raise InputError(f"options: row {row}: {e}") from e
 
 @patch
-def _own_sets(self: Backbone, options, words, template, per_piece, n):
-    "The different label sets, and which one each of n examples has."
-    if options is None: return (self.label_set(words, template, per_piece),), torch.zeros(n, dtype=torch.long)
+def _own_sets(self: Backbone, options, words, template, n, **how):
+    "The different label sets, and which one each of n examples has; `how` goes to `label_set`."
+    if options is None: return (self.label_set(words, template, **how),), torch.zeros(n, dtype=torch.long)
     sets, known, owns = {}, {}, []
     for row, own in enumerate(map(tuple, options)):
-        if own not in known: known[own] = self._row_set(row, own, template, per_piece)
+        if own not in known: known[own] = self._row_set(row, own, template, **how)
         owns.append(sets.setdefault(known[own], len(sets)))
     return tuple(sets), torch.tensor(owns, dtype=torch.long)
 
@@ -650,6 +651,7 @@ def encode(self: Backbone,
     first: str = None,        # field that gives way where a text is too long; the longest by default
     per_piece: bool = False,  # as in `label_set`
     position: str = "before", # where the prompt stands: one of `POSITIONS`
+    closed: bool = False,     # as in `label_set`
 ) -> Batch:
     "Texts in the template, labels as indices of the label words; `InputError` names the first wrong row."
     require(position in POSITIONS, f"position='{position}': choose {' or '.join(POSITIONS)}")
@@ -659,7 +661,7 @@ def encode(self: Backbone,
     n = len(columns[template.fields[0]])
     known = np.full(n, -1) if labels is None else np.asarray(labels)
     if words is None and options is None: words = default_words(known)
-    sets, owns = self._own_sets(options, words, template.string, per_piece, n)
+    sets, owns = self._own_sets(options, words, template.string, n, per_piece=per_piece, closed=closed)
     if labels is not None: _check_labels(known, sets, owns)
     written = self._write_all(columns, template, max_length, first)
     return self._as_batch(written, known, sets, owns, template, position)

@@ -126,6 +126,7 @@ def cross_task(
     starts: Word("NAMES", known=Later("crosstask.STARTS")) = None, # some of {known}, comma separated; all by default
     match: Word(choices=Later("crosstask.MATCHED")) = "samples", # what learners have the same number of
     keep: Word(choices=Later("tune.KEPT")) = Later("tune.TuneConfig.keep"), # the prompt that is tested
+    generated: bool = False,     # learn labels with their end, and score free answers as MPT's released runs do
     workers: int = None,         # processes; by default one on a GPU, on CPUs one per core and at most four
     cluster: str = None,         # a Ray address (auto, host:port or local) instead of local processes
 ):
@@ -133,10 +134,11 @@ def cross_task(
     from metapt_nb.crosstask import open_study
     study = open_study(
         _words(setting), scale, pool, out, machine.device, machine.dtype, workers, cluster,
-        starts=_words(starts), match=match, keep=keep)
+        starts=_words(starts), match=match, keep=keep, generated=generated)
     print(study.said)
     rows = study.run()
-    print(rows.groupby(["setting", "learner"], sort=False)[["accuracy", "macro_f1"]].mean().round(3).to_string())
+    scores = ["accuracy", "macro_f1"] + ["generated_f1", "strays"]*generated
+    print(rows.groupby(["setting", "learner"], sort=False)[scores].mean().round(3).to_string())
 
 # %% ../nbs/61_cli.ipynb #eab58bc7
 class Learning:

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STARTS', 'MATCHED', 'CROSS_SCALES', 'COLUMNS', 'Wording', 'Protocol', 'encode_target', 'gold_scores', 'target_scores',
-           'best_dev', 'tune_starts', 'tune_full', 'target_row', 'TargetCell', 'target_file', 'write_target_cells',
-           'cell_jobs', 'CrossScale', 'CrossPlan', 'pool_settings', 'plan_setting', 'find_pool', 'source_tasks',
-           'start_file', 'learn_start', 'Study', 'collect_rows', 'open_study']
+           'free_scores', 'best_dev', 'tune_starts', 'tune_full', 'target_row', 'TargetCell', 'target_file',
+           'write_target_cells', 'cell_jobs', 'CrossScale', 'CrossPlan', 'pool_settings', 'plan_setting', 'find_pool',
+           'source_tasks', 'start_file', 'learn_start', 'Study', 'collect_rows', 'open_study']
 
 # %% ../nbs/55_crosstask.ipynb #f878da90
 import json, os
@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from .backbone import Backbone, Batch
 from .evaluate import even_groups, keep_rows
 from .files import atomic, atomic_folder, digest, require, save_csv
+from .generate import RELEASED, Decoding
 from .jobs import default_workers, run_jobs
 from .labelled import Parts
 from .learners import META_LEARNERS, MPT_ROWS, LearnConfig, MetaTask, MetaTasks, learn, mpt_config
@@ -29,7 +30,7 @@ from .pool import encode_part, find_leaks, fit, meta_tasks, open_pool, read_kind
 from .pool import read_settings as read_pool_settings
 from .prompts import load_prompt, save_prompt
 from .settings import environment, settings_key
-from .statistics import gold_f1
+from .statistics import gold_f1, strays, union_f1
 from .tune import FULL, DevScore, TuneConfig, Tuned, tune_model, tune_prompts
 
 # %% ../nbs/55_crosstask.ipynb #72a871b6
@@ -40,6 +41,7 @@ class Wording:
     max_length: int = 64     # tokens of text kept
     per_piece: bool = False  # score a label by the mean over its pieces, not by their sum
     position: str = "before" # of the prompt, one of `backbone.POSITIONS`
+    closed: bool = False     # whether every label ends the text, as in `Backbone.label_set`
 
 @dataclass(frozen=True)
 class Protocol:
@@ -50,6 +52,7 @@ class Protocol:
     full: TuneConfig = FULL          # of FT
     full_rates: tuple = (1e-4, 3e-4) # likewise, of the weights themselves
     n_test: int = 200                # cap on the test rows, the same ones for every start
+    freely: Decoding = None          # how test rows are answered in free text as well; None: they are not
 
 # %% ../nbs/55_crosstask.ipynb #29716450
 def encode_target(
@@ -80,6 +83,19 @@ def target_scores(
     "`gold_scores` of rank classification."
     def answers(places): return [own.words[int(i)] for own, i in zip(batch.own_sets, places)]
     return gold_scores(answers(batch.labels), answers(backbone.predict(prompt, batch)))
+
+# %% ../nbs/55_crosstask.ipynb #14b2231e
+def free_scores(
+    backbone: Backbone,
+    prompt: torch.Tensor, # [L, d]
+    batch: Batch,         # with labels
+    decoding: Decoding = Decoding(),
+) -> dict:                # generated_f1; strays, a number of rows
+    "The released metric of free answers, and how many of them are no gold label."
+    gold = [backbone.as_text(own.pieces[label]) for own, label in zip(batch.own_sets, batch.labels.tolist())]
+    said = backbone.generate(prompt, batch, decoding)
+    odd = strays(gold, said)
+    return dict(generated_f1=union_f1(gold, said), strays=sum(answer in odd for answer in said))
 
 # %% ../nbs/55_crosstask.ipynb #5e0e8225
 def best_dev(
@@ -118,13 +134,16 @@ def target_row(
     tried,       # a `Tuned` for each rate
     rates,       # learning rates
     test: Batch,
+    freely: Decoding = None, # as in `Protocol`
 ) -> dict:
     "What the rate that dev chooses comes to on the test rows."
     which = max(range(len(tried)), key=lambda i: best_dev(tried[i]))
     chosen = tried[which]
     accuracy, minus_loss = best_dev(chosen)
+    own = chosen.backbone or backbone
+    free = free_scores(own, chosen.prompt, test, freely) if freely else {}
     return dict(
-        **target_scores(chosen.backbone or backbone, chosen.prompt, test),
+        **target_scores(own, chosen.prompt, test), **free,
         seconds=round(sum(tuned.seconds for tuned in tried), 2), rate=rates[which],
         dev_accuracy=accuracy, dev_loss=-minus_loss, dev_loss_before=chosen.log.dev_loss.iloc[0],
         steps=chosen.steps, n_test=len(test))
@@ -163,7 +182,7 @@ def write_target_cells(
     else: tried, rates = tune_starts(backbone, [cell.start for cell in cells], parts, protocol, split), protocol.rates
     for cell, own, file in zip(cells, tried, files):
         row = dict(learner=cell.learner, task=task.name, split=split)
-        row |= target_row(backbone, own, rates, parts.test)
+        row |= target_row(backbone, own, rates, parts.test, protocol.freely)
         with atomic(file) as tmp: tmp.write_text(json.dumps(row))
 
 # %% ../nbs/55_crosstask.ipynb #b5f6efde
@@ -230,6 +249,7 @@ class CrossScale:
         starts=(),           # of `STARTS`; all of this scale by default
         match: str = None,   # one of `MATCHED`; that of this scale by default
         keep: str = None,    # of `tune.KEPT`: which prompt, or which weights, are tested; likewise
+        generated: bool = False, # whether labels are learned with their end, and test rows answered in free text as well
     ):                       # `CrossScale`
         "This scale with other switches."
         starts, match = tuple(starts) or self.starts, match or self.match
@@ -237,7 +257,14 @@ class CrossScale:
         require(not unknown, f"no start '{''.join(unknown[:1])}': choose from {', '.join(STARTS)}")
         require(match in MATCHED, f"match='{match}': choose {' or '.join(MATCHED)}")
         tune, full = (replace(own, keep=keep or own.keep) for own in (self.protocol.tune, self.protocol.full))
-        return replace(self, starts=starts, match=match, protocol=replace(self.protocol, tune=tune, full=full))
+        protocol = replace(self.protocol, tune=tune, full=full)
+        if generated: protocol = self._generating(protocol)
+        return replace(self, starts=starts, match=match, protocol=protocol)
+
+    def _generating(self, protocol):
+        "The protocol, with free answers to labels that were learned with their end."
+        wording, freely = replace(protocol.wording, closed=True), RELEASED if self.released else Decoding()
+        return replace(protocol, wording=wording, freely=freely)
 
 def _smoke():
     "Every path in seconds; its numbers mean nothing."
@@ -520,7 +547,7 @@ def open_study(
     dtype="auto",
     workers: int = None, # processes; `jobs.default_workers` by default
     cluster: str = None, # a Ray address instead
-    **switches,          # of `CrossScale.but`: starts, match, keep
+    **switches,          # of `CrossScale.but`: starts, match, keep, generated
 ) -> Study:
     "What is to be run; `Study.run` runs it."
     known = ", ".join(CROSS_SCALES)
@@ -531,5 +558,6 @@ def open_study(
     settings = pool_settings(names)
     pool = find_pool(pool, settings, scale, out)
     backbone = Backbone.load(scale.backbone, device, dtype)
+    if scale.protocol.freely: backbone.require_generation()
     plans = [plan_setting(setting, pool, backbone, scale) for setting in settings]
     return Study(out, backbone, pool, scale, plans, workers or default_workers(device), cluster)

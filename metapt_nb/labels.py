@@ -77,12 +77,13 @@ def label_tree(
 
 # %% ../nbs/15_labels.ipynb #d0db0242
 def ended(
-    labels,   # tuples of token ids
-    end: int, # the token that ends a label
-) -> list:    # of tuples
+    labels,              # tuples of token ids
+    end: int,            # the token that ends a label
+    every: bool = False, # whether all are ended
+) -> list:               # of tuples
     "The labels, with their end where one begins another."
     begun = {label[:j] for label in labels for j in range(len(label))}
-    return [label + (end,) if label in begun else label for label in labels]
+    return [label + (end,) if every or label in begun else label for label in labels]
 
 @dataclass(frozen=True)
 class LabelSet:

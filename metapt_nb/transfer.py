@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LEARNERS', 'title', 'paired_scores', 'score_table', 'relative_gains', 'average_gain', 'Record', 'record',
            'without_each', 'Gain', 'summed_up', 'gain_table', 'gain_words', 'gains_against', 'plot_gains', 'plot_tasks',
-           'plot_against', 'union_f1', 'strays', 'corrected', 'most_strays', 'constant_f1']
+           'plot_against', 'corrected', 'most_strays', 'constant_f1']
 
 # %% ../nbs/56_transfer.ipynb #650a9e8e
 from typing import NamedTuple
@@ -275,23 +275,7 @@ def plot_against(
     ax.legend(frameon=False, fontsize=8)
     _open(ax)
 
-# %% ../nbs/56_transfer.ipynb #49dc350e
-def union_f1(
-    gold, # n strings
-    said, # n strings
-) -> float:
-    "Macro-F1 over all strings that occur, gold or generated: the metric behind MPT's released numbers."
-    from sklearn.metrics import f1_score
-    return float(f1_score(gold, said, average="macro", zero_division=0))
-
 # %% ../nbs/56_transfer.ipynb #dcc25eb8
-def strays(
-    gold, # n strings
-    said, # n strings
-) -> set:
-    "What was said that is no gold label."
-    return set(said) - set(gold)
-
 def corrected(
     score,         # of `union_f1`
     n_labels: int, # gold labels
