@@ -7,7 +7,7 @@ __all__ = ['READERS', 'ADAPTERS', 'TASK_TYPES', 'ADAPTER_PAGE', 'OWN_BASE', 'HUB
            'read_matrix', 'Found', 'read_adapter', 'read_found', 'import_prompt', 'adapter_page', 'to_peft', 'to_hub',
            'to_npy', 'to_tensor', 'export_prompt']
 
-# %% ../nbs/29_exchange.ipynb #4da94cd8
+# %% ../nbs/29_exchange.ipynb #b83e152e
 import json, pickle, shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from .formats import MASK_HOLE
 from .hub import SavedPrompt, head_data, origin_table, reading_table
 from .prompts import Reading, load_prompt, reading_of, require_backbone, require_own, save_prompt, write_prompt
 
-# %% ../nbs/29_exchange.ipynb #64be3abf
+# %% ../nbs/29_exchange.ipynb #8de9a296
 def _safetensors(path):
     from safetensors.torch import load_file
     return load_file(path)
@@ -71,7 +71,7 @@ def _checked(path, tensor):
     require(bool(tensor.isfinite().all()), f"{path}: has numbers that are not finite: get it anew")
     return tensor.detach().float().contiguous()
 
-# %% ../nbs/29_exchange.ipynb #69d69701
+# %% ../nbs/29_exchange.ipynb #991c1863
 class Found(NamedTuple):
     "A prompt as another tool left it."
     prompt: torch.Tensor # [L, d]
@@ -139,7 +139,7 @@ def read_adapter(
     prompt = _encoder_half(folder, _checked(file, rows), config, encoder_only)
     return Found(prompt, origin, config.get("task_type"), _own_card(file))
 
-# %% ../nbs/29_exchange.ipynb #124e9dae
+# %% ../nbs/29_exchange.ipynb #946bbbd1
 def read_found(
     source,                     # a folder of PEFT, or a file of `read_matrix`
     name: str = None,           # of the tensor, where a file has several
@@ -192,13 +192,14 @@ def import_prompt(
     require_own(out, overwrite, **made, backbone_hash=backbone.hash, template=reading.template)
     return save_prompt(out, found.prompt, backbone, batch, **made)
 
-# %% ../nbs/29_exchange.ipynb #2d4d0662
+# %% ../nbs/29_exchange.ipynb #dc04724d
 ADAPTER_PAGE = """---
 {head}
 ---
 # Soft prompt for {backbone}
 
-A prompt-tuning adapter of PEFT, {L} virtual tokens, {d} wide, exported from metapt_nb. It was tuned on texts in a template, and says little about texts that are written otherwise.
+A prompt-tuning adapter of PEFT, {L} virtual tokens, {d} wide, exported from metapt_nb.
+It belongs to texts in its template: write yours in the same way.
 
 ```python
 import torch
@@ -207,6 +208,7 @@ from peft import PeftModel
 net = PeftModel.from_pretrained(base, ".").eval() # this folder
 text = {written}
 ids = torch.tensor([{opening} + tokenizer(text, add_special_tokens=False)["input_ids"] + {closing}])
+asked = dict(input_ids=ids, attention_mask=torch.ones_like(ids))
 with torch.no_grad(): logits = {call}
 {scores}
 ```
@@ -225,9 +227,9 @@ base, tokenizer = backbone.model, backbone.tokenizer"""
 HUB_BASE = """from transformers import AutoTokenizer, {reader}
 base, tokenizer = {reader}.from_pretrained({name!r}), AutoTokenizer.from_pretrained({name!r})"""
 CALLS = dict( # how the logits at the hole are had of each kind
-    t5="net(input_ids=ids, attention_mask=ids*0 + 1, decoder_input_ids=torch.tensor([{start}])).logits[0, 1]",
-    causal="net(input_ids=ids, attention_mask=ids*0 + 1).logits[0, -1]",
-    masked="net(input_ids=ids, attention_mask=ids*0 + 1).logits[0, {L} + ids[0].tolist().index({mask_id})]")
+    t5="net(**asked, decoder_input_ids=torch.tensor([{start}])).logits[0, 1]",
+    causal="net(**asked).logits[0, -1]",
+    masked="net(**asked).logits[0, {L} + ids[0].tolist().index({mask_id})]")
 
 def _base_lines(backbone):
     "Lines that load the model and its tokenizer."
@@ -261,7 +263,7 @@ def adapter_page(
         scores=_score_lines(batch).format(temperature=reading.temperature),
         reading=reading_table(card), origin=origin_table(card))
 
-# %% ../nbs/29_exchange.ipynb #9d1c3d51
+# %% ../nbs/29_exchange.ipynb #a05829c8
 def _write_files(out, contents):
     "Files of a folder, each atomically."
     for name, content in contents.items():
