@@ -220,6 +220,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                'metapt_nb.cli._make_tasks': ('cli.html#_make_tasks', 'metapt_nb/cli.py'),
                                'metapt_nb.cli._predict_table': ('cli.html#_predict_table', 'metapt_nb/cli.py'),
                                'metapt_nb.cli._predict_texts': ('cli.html#_predict_texts', 'metapt_nb/cli.py'),
+                               'metapt_nb.cli._prompt_file': ('cli.html#_prompt_file', 'metapt_nb/cli.py'),
                                'metapt_nb.cli._said': ('cli.html#_said', 'metapt_nb/cli.py'),
                                'metapt_nb.cli._start': ('cli.html#_start', 'metapt_nb/cli.py'),
                                'metapt_nb.cli._watched': ('cli.html#_watched', 'metapt_nb/cli.py'),

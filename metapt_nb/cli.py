@@ -246,8 +246,14 @@ class Start(NamedTuple):
     prompt: torch.Tensor # [L, d]
     origin: str
 
+def _prompt_file(name):
+    "The file of a prompt, which may be in a folder or on the Hub."
+    if Path(name).is_file(): return name
+    from metapt_nb.hub import prompt_file
+    return prompt_file(name)
+
 def _start(init, data, backbone):
-    if init: return Start(load_prompt(init, backbone)[0], init)
+    if init: return Start(load_prompt(_prompt_file(init), backbone)[0], init)
     return Start(data.init_prompt(backbone), "vocabulary rows")
 
 def tune(
@@ -255,7 +261,7 @@ def tune(
     model: Model,
     shots: Shots,
     *,
-    init: Word("PROMPT") = None,      # prompt file to start from; vocabulary rows without it
+    init: Word("PROMPT") = None,      # prompt to start from: file, folder or Hub id; vocabulary rows without it
     out: str = "prompt.safetensors",  # prompt file
     overwrite: bool = False,          # replace the prompt file of another run
     lr: float = Later("tune.TuneConfig.lr"),             # in units of the embedding scale
@@ -317,7 +323,7 @@ def _predict_texts(scorer, texts, file, out, overwrite, as_json):
 def predict(
     *texts: Word("TEXT"),     # texts; standard input without any
     machine: Machine,
-    prompt: Word("FILE"),     # a saved prompt
+    prompt: Word("PROMPT"),   # a saved prompt: file, folder or Hub id
     backbone: str = None,     # in place of the prompt's own, which it must equal
     file: str = None,         # a text file, one text per line; or a CSV, TSV, JSON lines or Parquet table
     text: str = None,         # columns of a table for the prompt's fields, comma separated; named like them without it
@@ -330,13 +336,13 @@ def predict(
     "Which class each text is, and with what probability: one row per text, in order."
     require(file or not out, "--out: needs --file; without it, redirect standard output with >")
     require(not (texts and file), "texts and --file: give one of them")
-    scorer = Scorer(prompt, backbone, max_length, machine.device, machine.dtype)
+    scorer = Scorer(_prompt_file(prompt), backbone, max_length, machine.device, machine.dtype)
     scorer.say()
     if file and is_table(file): _predict_table(AskedTable(file, scorer, text, options, json), out, overwrite)
     else: _predict_texts(scorer, texts, file, out, overwrite, json)
     scorer.cuts.say(scorer.reading.max_length)
 
-# %% ../nbs/61_cli.ipynb #87f2b567
+# %% ../nbs/61_cli.ipynb #7208f41b
 class HowItReads:
     "How an imported prompt reads texts, which its file does not say."
     def __init__(self,

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CHUNK', 'hold_out', 'as_table', 'field_names', 'shared_backbone', 'PromptClassifier']
 
-# %% ../nbs/48_estimator.ipynb #c91574f2
+# %% ../nbs/48_estimator.ipynb #a7988d1b
 from dataclasses import replace
 from functools import lru_cache
 
@@ -27,7 +27,7 @@ from .settings import changed
 from .tables import cell_text
 from .tune import TuneConfig, tune_prompt
 
-# %% ../nbs/48_estimator.ipynb #56e23a45
+# %% ../nbs/48_estimator.ipynb #9f98db19
 def hold_out(
     labels,          # [n] class indices
     fraction: float, # of each class
@@ -40,7 +40,7 @@ def hold_out(
         held += rows[:min(round(fraction*len(rows)), len(rows) - 1)].tolist()
     return np.setdiff1d(np.arange(len(labels)), held), np.array(sorted(held), dtype=int)
 
-# %% ../nbs/48_estimator.ipynb #ddf59a68
+# %% ../nbs/48_estimator.ipynb #d7712ecc
 def as_table(
     X, # texts, or rows of fields
 ):     # what has two dimensions as it is; texts as a column
@@ -63,7 +63,7 @@ def field_names(
     if len(asked) == n: return asked
     return ("text",) if n == 1 else tuple(f"x{i}" for i in range(n))
 
-# %% ../nbs/48_estimator.ipynb #db07e868
+# %% ../nbs/48_estimator.ipynb #70478d08
 @lru_cache(maxsize=2)
 def shared_backbone(
     name: str,    # as in `Backbone.load`
@@ -140,7 +140,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):
         batch = backbone.encode_rows(dataset, None, words, template, **how)
         return batch, Reading(template, words, dataset.classes, **how)
 
-# %% ../nbs/48_estimator.ipynb #538dfa2b
+# %% ../nbs/48_estimator.ipynb #438d09f6
 @patch
 def _config(self: PromptClassifier, seed):
     "The settings of the tuning."
@@ -188,7 +188,7 @@ def _keep(self: PromptClassifier, tuned, reading, backbone, dev):
         reading = replace(reading, temperature=temperature)
     self.reading_ = reading
 
-# %% ../nbs/48_estimator.ipynb #44778a88
+# %% ../nbs/48_estimator.ipynb #d7aad542
 @patch
 def _probabilities(self: PromptClassifier, columns):
     "[n, C], a chunk of rows at a time."
@@ -219,7 +219,7 @@ def predict(self: PromptClassifier,
     check_is_fitted(self)
     return self.classes_[self.predict_proba(X).argmax(1)]
 
-# %% ../nbs/48_estimator.ipynb #6059ac40
+# %% ../nbs/48_estimator.ipynb #cd9ab4ce
 @patch
 def save(self: PromptClassifier,
     path, # file to write, usually *.safetensors

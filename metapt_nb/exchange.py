@@ -7,7 +7,7 @@ __all__ = ['READERS', 'ADAPTERS', 'TASK_TYPES', 'ADAPTER_PAGE', 'OWN_BASE', 'HUB
            'read_matrix', 'Found', 'read_adapter', 'read_found', 'import_prompt', 'adapter_page', 'to_peft', 'to_hub',
            'to_npy', 'to_tensor', 'export_prompt']
 
-# %% ../nbs/29_exchange.ipynb #b83e152e
+# %% ../nbs/29_exchange.ipynb #39dcf716
 import json, pickle, shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from .formats import MASK_HOLE
 from .hub import SavedPrompt, head_data, origin_table, reading_table
 from .prompts import Reading, load_prompt, reading_of, require_backbone, require_own, save_prompt, write_prompt
 
-# %% ../nbs/29_exchange.ipynb #8de9a296
+# %% ../nbs/29_exchange.ipynb #24f0e456
 def _safetensors(path):
     from safetensors.torch import load_file
     return load_file(path)
@@ -71,7 +71,7 @@ def _checked(path, tensor):
     require(bool(tensor.isfinite().all()), f"{path}: has numbers that are not finite: get it anew")
     return tensor.detach().float().contiguous()
 
-# %% ../nbs/29_exchange.ipynb #991c1863
+# %% ../nbs/29_exchange.ipynb #7f3529b5
 class Found(NamedTuple):
     "A prompt as another tool left it."
     prompt: torch.Tensor # [L, d]
@@ -139,7 +139,7 @@ def read_adapter(
     prompt = _encoder_half(folder, _checked(file, rows), config, encoder_only)
     return Found(prompt, origin, config.get("task_type"), _own_card(file))
 
-# %% ../nbs/29_exchange.ipynb #946bbbd1
+# %% ../nbs/29_exchange.ipynb #99f46f9f
 def read_found(
     source,                     # a folder of PEFT, or a file of `read_matrix`
     name: str = None,           # of the tensor, where a file has several
@@ -192,7 +192,7 @@ def import_prompt(
     require_own(out, overwrite, **made, backbone_hash=backbone.hash, template=reading.template)
     return save_prompt(out, found.prompt, backbone, batch, **made)
 
-# %% ../nbs/29_exchange.ipynb #dc04724d
+# %% ../nbs/29_exchange.ipynb #ca3aefa2
 ADAPTER_PAGE = """---
 {head}
 ---
@@ -207,7 +207,7 @@ from peft import PeftModel
 {base}
 net = PeftModel.from_pretrained(base, ".").eval() # this folder
 text = {written}
-ids = torch.tensor([{opening} + tokenizer(text, add_special_tokens=False)["input_ids"] + {closing}])
+ids = torch.tensor([{opening}tokenizer(text, add_special_tokens=False)["input_ids"]{closing}])
 asked = dict(input_ids=ids, attention_mask=torch.ones_like(ids))
 with torch.no_grad(): logits = {call}
 {scores}
@@ -258,12 +258,13 @@ def adapter_page(
     places = dict(start=list(getattr(backbone.lm, "start", ())), mask_id=backbone.mask_id, L=card["L"])
     return ADAPTER_PAGE.format(
         head=head_data(card, library_name="peft").to_yaml(), backbone=card["backbone"], L=card["L"], d=card["d"],
-        base=_base_lines(backbone), written=_written(reading, backbone), opening=marks.opening, closing=marks.closing,
+        base=_base_lines(backbone), written=_written(reading, backbone),
+        opening=f"{marks.opening} + " if marks.opening else "", closing=f" + {marks.closing}" if marks.closing else "",
         call=CALLS[backbone.kind].format(**places),
         scores=_score_lines(batch).format(temperature=reading.temperature),
         reading=reading_table(card), origin=origin_table(card))
 
-# %% ../nbs/29_exchange.ipynb #a05829c8
+# %% ../nbs/29_exchange.ipynb #383f53ad
 def _write_files(out, contents):
     "Files of a folder, each atomically."
     for name, content in contents.items():

@@ -6,7 +6,7 @@
 __all__ = ['PAGE', 'PROMPT_FILE', 'is_hub_id', 'reading_table', 'origin_table', 'head_data', 'model_card', 'hub_errors',
            'prompt_file', 'SavedPrompt']
 
-# %% ../nbs/28_hub.ipynb #dc815271
+# %% ../nbs/28_hub.ipynb #f9b5b70b
 import json, re, shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +17,7 @@ from .classify import Scorer, word_lines
 from .files import InputError, atomic, require
 from .prompts import load_prompt, reading_of
 
-# %% ../nbs/28_hub.ipynb #e9d43dc1
+# %% ../nbs/28_hub.ipynb #4ced801a
 def is_hub_id(
     name, # of a model or a prompt
 ) -> bool:
@@ -41,7 +41,7 @@ def reading_table(
     reading = reading_of(card)
     return _table({
         "template": reading.template,
-        "answers": word_lines(reading.names, reading.words).replace("\n", "; "),
+        "label words": word_lines(reading.names, reading.words).removeprefix("label words: ").replace("\n", "; "),
         "tokens of text kept": reading.max_length,
         "a label's score": "mean over its pieces" if reading.per_piece else "sum over its pieces",
         "scores are divided by": reading.temperature,
@@ -66,7 +66,7 @@ def origin_table(
         "imported from": card.get("imported"),
         "digest of the backbone's weights": card["backbone_hash"]})
 
-# %% ../nbs/28_hub.ipynb #339eaf9c
+# %% ../nbs/28_hub.ipynb #2a5f6e23
 PAGE = """---
 {head}
 ---
@@ -114,7 +114,7 @@ def model_card(
         kind=card.get("kind", "t5"), ask=_ask(reading_of(card)), reading=reading_table(card),
         origin=origin_table(card))
 
-# %% ../nbs/28_hub.ipynb #955da197
+# %% ../nbs/28_hub.ipynb #41c9be17
 PROMPT_FILE = "prompt.safetensors"
 
 @contextmanager
@@ -142,7 +142,7 @@ def prompt_file(
     if path.exists() or not is_hub_id(name): return path # whoever reads it says what is missing
     with hub_errors(name): return Path(hf_hub_download(str(name), PROMPT_FILE, **where))
 
-# %% ../nbs/28_hub.ipynb #4cd3e745
+# %% ../nbs/28_hub.ipynb #794e4331
 class SavedPrompt(ModelHubMixin, library_name="metapt_nb"):
     "A saved prompt with the calls of the Hub: `save_pretrained`, `from_pretrained`, `push_to_hub`."
     def __init__(self,
