@@ -351,10 +351,10 @@ class HowItReads:
         classes: str = None,       # names of the classes, comma separated; the label words without them
         template: str = Later("backbone.TEMPLATE"), # text with {mask} and {fields}
         position: Word(choices=Later("backbone.POSITIONS")) = "before", # of the prompt, before or after the text
-        max_length: int = 64,      # tokens of text kept
+        max_length: int = Later("prompts.Reading.max_length"), # tokens of text kept
     ):
         self.words, self.classes = tuple(_words(words)), tuple(_words(classes))
-        self.template, self.position, self.max_length = now(template), position, max_length
+        self.template, self.position, self.max_length = now(template), position, now(max_length)
 
     def reading(self):
         "As `prompts.Reading`; None where all of it is as it is by default."
@@ -382,7 +382,7 @@ def import_(
     print(f"{card['L']} rows, {card['d']} wide, for {card['backbone']}; prompt: {out}")
 
 def export(
-    prompt: Word("PROMPT"), # a saved prompt
+    prompt: Word("PROMPT"), # a saved prompt: file, folder or Hub id
     out: Word("OUT"),       # folder or file to write
     *,
     to: Word(choices=Later("exchange.EXPORTS")) = "peft", # for whom
@@ -390,7 +390,7 @@ def export(
 ):
     "A saved prompt as other tools read it."
     from metapt_nb.exchange import export_prompt
-    export_prompt(prompt, out, to, overwrite=overwrite)
+    export_prompt(_prompt_file(prompt), out, to, overwrite=overwrite)
     print(f"{to}: {out}")
 
 # %% ../nbs/61_cli.ipynb #6708132a
