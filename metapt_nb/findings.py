@@ -53,15 +53,17 @@ def source_gains(
 def _apart(one, other, axis): return np.mean(one, axis) - np.mean(other, axis)
 
 def gain_apart(
-    one, other,               # gains on two groups of targets, at least two each
+    one, other,               # gains on two groups of targets
     draws: int = 9999,
     seed: int = 0,
-) -> Interval: # of the difference; n counts both
+) -> Interval: # of the difference; n counts both; without bounds where a group has fewer than two
     "How far apart two average gains are, with the 95 % bootstrap interval over both groups."
     one, other = (np.asarray(gains, dtype=float) for gains in (one, other))
+    n, mean = len(one) + len(other), float(one.mean() - other.mean())
+    if min(len(one), len(other)) < 2: return Interval(n, mean, -np.inf, np.inf)
     drawn = stats.bootstrap((one, other), _apart, n_resamples=draws, method="percentile", rng=seed)
     low, high = map(float, drawn.confidence_interval)
-    return Interval(len(one) + len(other), float(one.mean() - other.mean()), low, high)
+    return Interval(n, mean, low, high)
 
 # %% ../nbs/57_findings.ipynb #b8aaa1d5
 def side(

@@ -170,8 +170,8 @@ def gain_table(
         (setting, name): summed_up(own.xs(setting, drop_level=False))
         for setting in dict.fromkeys(runs.setting)
         for name, own in gains.items() if setting in own.index.get_level_values("setting")}
-    index = pd.MultiIndex.from_tuples(rows, names=["setting", "learner"])
-    return pd.DataFrame(list(rows.values()), index)
+    index = pd.MultiIndex.from_tuples(list(rows), names=["setting", "learner"])
+    return pd.DataFrame(list(rows.values()), index, columns=list(Gain._fields))
 
 # %% ../nbs/56_transfer.ipynb #6f729729
 def gain_words(

@@ -31,7 +31,7 @@ def execute(path, **environment):
     cells = book.cells
     book.cells = [cell for cell in cells if not SKIPPED.search(cell.source)]
     place = {"metadata": {"path": str(path.parent)}}
-    usual = {name: value for name, value in os.environ.items() if name != "METAPT_PAPER"}
+    usual = {name: value for name, value in os.environ.items() if name not in ("METAPT_PAPER", "METAPT_CROSS")}
     NotebookClient(book, timeout=600, kernel_name="python3", resources=place).execute(env=usual | environment)
     book.cells = cells
     return book

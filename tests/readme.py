@@ -1,4 +1,5 @@
-"""README.md out of nbs/index.ipynb, and its picture: `python tests/readme.py` writes them, `render()` returns them."""
+"""README.md out of nbs/index.ipynb, and its pictures: `python tests/readme.py` writes them, `render()` returns them."""
+import base64
 import re
 from pathlib import Path
 
@@ -21,6 +22,14 @@ def with_pictures(body, outputs):
     return body, files
 
 
+def gains():
+    "The first picture of nbs/mpt/main.ipynb, as file -> bytes; nothing where no run is stored to draw."
+    cells = nbformat.read(ROOT/"nbs/mpt/main.ipynb", 4).cells
+    shown = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    pictures = [base64.b64decode(data["image/png"]) for data in shown if "image/png" in data]
+    return {"nbs/results/mpt/gains.png": picture for picture in pictures[:1]}
+
+
 def from_root(body):
     "Links that lead from the project's folder instead of from nbs/."
     body = re.sub(r"\]\((?!https?:|#|\.\./)([^)]+)\)", r"](nbs/\1)", body)
@@ -34,11 +43,11 @@ def tidy(body):
 
 
 def render() -> dict:
-    "File -> its bytes: the index notebook's prose and stored outputs as Markdown, and the pictures among the outputs."
+    "File -> its bytes: the index notebook's prose and stored outputs as Markdown, and the pictures that it shows."
     book = nbformat.read(ROOT/"nbs"/"index.ipynb", 4)
     body, made = MarkdownExporter(exclude_input=True).from_notebook_node(book)
     body, files = with_pictures(body, made["outputs"])
-    return {"README.md": tidy(from_root(body)).encode()} | files
+    return {"README.md": tidy(from_root(body)).encode()} | files | gains()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""A killed run across tasks goes on, and ends as one in one go."""
+"""A killed run across tasks goes on, and ends as one in one go; the notebooks of MPT draw any run, and none."""
 import os
 import subprocess
 
 import pandas as pd
 import pytest
+from outputs import ROOT, code_cells, execute
 from small import METAPT, kill_when
 
 from metapt_nb.crosstask import CROSS_SCALES, STARTS, open_study
@@ -56,3 +57,46 @@ def test_a_killed_run_goes_on(whole, tmp_path):
     assert len(before) < len(whole)
     assert {file: cells(tmp_path)[file] for file in before} == before
     assert told(pd.read_csv(tmp_path/"results.csv")).equals(told(whole))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    "A run as nbs/results/mpt has it, with one ablation."
+    folder = tmp_path_factory.mktemp("mpt")
+    more = ["cls12_to_cls", "cls24_to_cls", "cls_to_cls"]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv("METAPT_POOL", raising=False)
+        open_study([SETTING, "cls_to_cls"], "smoke", out=folder/"cpu", workers=1).run()
+        starts = ["PT", "maml", "multitask"]
+        open_study(more, "smoke", out=folder/"ablations"/"sources", workers=1, starts=starts).run()
+    return folder
+
+
+def drawn(name, folder):
+    "What a notebook says of the runs in a folder."
+    book = execute(ROOT/"nbs"/"mpt"/f"{name}.ipynb", METAPT_CROSS=str(folder))
+    return "".join(str(output) for cell in code_cells(book) for output in cell.outputs)
+
+
+NOTEBOOKS = {"settings": "All 4 targets", "main": "All 4 targets", "ablations": "All 6 targets", "findings": "tiny-0"}
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_draws_any_run(name, runs):
+    assert NOTEBOOKS[name] in drawn(name, runs)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_says_that_nothing_was_run(name, tmp_path):
+    said = drawn(name, tmp_path)
+    assert "Nothing has been run yet" in said or "None of these has been run yet" in said
+
+
+def test_half_a_target_does_not_count(runs, tmp_path):
+    "A run that is still going on is drawn by the targets that are done."
+    (tmp_path/"cpu").mkdir()
+    for name in ("starts.csv", "leaks.csv", "settings.json"):
+        (tmp_path/"cpu"/name).write_bytes((runs/"cpu"/name).read_bytes())
+    rows = pd.read_csv(runs/"cpu"/"results.csv")
+    rows[:-1].to_csv(tmp_path/"cpu"/"results.csv", index=False)
+    assert "3 of 4 targets so far" in drawn("main", tmp_path)
