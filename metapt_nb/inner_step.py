@@ -7,7 +7,7 @@ __all__ = ['RULES', 'ALPHAS', 'SUPPORTS', 'Rule', 'under_rule', 'cluster_tasks',
            'one_step', 'step_gains', 'plot_steps', 'learned_prompt', 'StepStudy', 'Family', 'families',
            'inner_step_study']
 
-# %% ../nbs/45_inner_step.ipynb #fa11f639
+# %% ../nbs/45_inner_step.ipynb #30d06ceb
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from .maml import slope
 from .pool import Pool, encode_part, meta_tasks
 from .t5 import send
 
-# %% ../nbs/45_inner_step.ipynb #9175bc88
+# %% ../nbs/45_inner_step.ipynb #c5fe2e9a
 class Rule(NamedTuple):
     "What ratings are answered by."
     words: tuple # label words
@@ -50,14 +50,14 @@ def under_rule(
     kept = np.flatnonzero(labels >= 0)
     return backbone.encode(dataset.rows(kept).texts, labels[kept], rule.words, **how)
 
-# %% ../nbs/45_inner_step.ipynb #4c156252
+# %% ../nbs/45_inner_step.ipynb #9ea1c3ab
 def cluster_tasks(
     backbone: Backbone,
     dataset: Dataset,   # as in `under_rule`
     clusters,           # `cluster.Tasks` of its texts
     rules,              # names of `RULES`; cluster k has the k-th, and again from the first
     support: int = 16,  # rows to adapt on
-    query: int = 32,    # other rows, to be judged by; as many as there are of a small cluster
+    query: int = 16,    # other rows, to be judged by; as many as there are of a small cluster
     **how,              # of `Backbone.encode`
 ) -> dict:              # name -> `MetaTask`
     "Clusters of a rated corpus as tasks, each under a rule of its own."
@@ -70,12 +70,12 @@ def cluster_tasks(
         tasks[f"{k} {name}"] = MetaTask(batch[:support], batch[support:support + query])
     return tasks
 
-# %% ../nbs/45_inner_step.ipynb #675f3d8f
+# %% ../nbs/45_inner_step.ipynb #7a5fc260
 def pool_tasks(
     backbone: Backbone,
     pool: Pool,
     names,           # of tasks with test rows
-    query: int = 32, # test rows, a fixed draw
+    query: int = 16, # test rows, a fixed draw
     **how,           # of `pool.encode_part`
 ) -> dict:           # name -> `MetaTask`
     "The first split of each task: its train rows to adapt on, test rows to be judged by."
@@ -88,7 +88,7 @@ def pool_tasks(
         tasks[name] = MetaTask(support, rows)
     return tasks
 
-# %% ../nbs/45_inner_step.ipynb #829e99ca
+# %% ../nbs/45_inner_step.ipynb #c125157a
 class Losses(NamedTuple):
     "Mean losses of some rows, in nats."
     full: float   # of the right label among all words: what is trained
@@ -105,8 +105,8 @@ def both_losses(
     right = said.gather(1, send(rows.labels, said.device)[:, None])[:, 0]
     return Losses(-right.mean().item(), (said.logsumexp(1) - right).mean().item())
 
-# %% ../nbs/45_inner_step.ipynb #b5197c07
-ALPHAS = (.03, .1, .3, 1., 3.)
+# %% ../nbs/45_inner_step.ipynb #bf2a2fc9
+ALPHAS = (.03, .3, 1., 3.)
 SUPPORTS = (2, 4, 8, 16)
 
 def one_step(
@@ -131,7 +131,7 @@ def one_step(
                 table.append(row | dict(full_before=before.full, choice_before=before.choice))
     return pd.DataFrame(table)
 
-# %% ../nbs/45_inner_step.ipynb #183cbce6
+# %% ../nbs/45_inner_step.ipynb #78c3a9ff
 def step_gains(
     steps: pd.DataFrame,  # of `one_step`; further columns in `by`
     loss: str = "choice", # one of the fields of `Losses`
@@ -148,7 +148,7 @@ def step_gains(
         rows.append(dict(zip(groups, key)) | dict(tasks=len(d)) | told)
     return pd.DataFrame(rows)
 
-# %% ../nbs/45_inner_step.ipynb #e8bfc5b1
+# %% ../nbs/45_inner_step.ipynb #15ae8898
 _SHADES = ("#92dadd", "#3f90da", "#832db6", "#3b1b4f", "#000000")
 
 def plot_steps(
@@ -163,7 +163,7 @@ def plot_steps(
     ax.set(xlabel="α, in units of scale²", ylabel="gain, nats")
     ax.spines[["top", "right"]].set_visible(False)
 
-# %% ../nbs/45_inner_step.ipynb #8716c4a4
+# %% ../nbs/45_inner_step.ipynb #57da7ba8
 def learned_prompt(
     backbone: Backbone,
     prompt: torch.Tensor, # [L, d] where learning begins
@@ -175,7 +175,7 @@ def learned_prompt(
     config = LearnConfig(learner="multitask", samples=samples, support=2, query=2, select="last", seed=seed)
     return learn(backbone, prompt, MetaTasks(list(tasks)), config).prompt
 
-# %% ../nbs/45_inner_step.ipynb #3866cd08
+# %% ../nbs/45_inner_step.ipynb #4bef41e9
 @dataclass(frozen=True)
 class StepStudy:
     "How large the study is."
@@ -184,7 +184,7 @@ class StepStudy:
     k: int = 10                # clusters, half of them to learn from
     n_tokens: int = 10         # L
     max_length: int = 32       # tokens of text kept
-    query: int = 24            # rows to be judged by
+    query: int = 16            # rows to be judged by
     samples: int = 800         # rows that the learned prompt sees
     alphas: tuple = ALPHAS     # in units of `Backbone.scale`²
     supports: tuple = SUPPORTS # rows the step is taken on
@@ -220,7 +220,7 @@ def families(
     named = backbone.init_prompt(size.n_tokens, "names", text=list(sources))
     return found | {"pool": Family(named, seen, pool_tasks(backbone, pool, targets, size.query, **how))}
 
-# %% ../nbs/45_inner_step.ipynb #36fafeb0
+# %% ../nbs/45_inner_step.ipynb #2f2a6aed
 def inner_step_study(
     pool: Pool,
     backbone: Backbone,
@@ -235,8 +235,9 @@ def inner_step_study(
         learned = learned_prompt(backbone, own.start, own.learn, size.samples, size.seed)
         for start, prompt in dict(plain=own.start, learned=learned).items():
             steps = one_step(backbone, prompt, own.watched, size.alphas, size.supports, size.seed)
-            tables.append(steps.assign(family=name, start=start))
-    table = pd.concat(tables, ignore_index=True).round(4)
-    table = table[["family", "start", *table.columns[:-2]]]
-    save_csv(Path(out)/"inner_step.csv", table)
+            steps.insert(0, "start", start)
+            steps.insert(0, "family", name)
+            tables.append(steps)
+            table = pd.concat(tables, ignore_index=True).round(4)
+            save_csv(Path(out)/"inner_step.csv", table) # what is done by now
     return table
