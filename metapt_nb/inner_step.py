@@ -7,12 +7,13 @@ __all__ = ['RULES', 'ALPHAS', 'SUPPORTS', 'Rule', 'under_rule', 'cluster_tasks',
            'one_step', 'step_gains', 'plot_steps', 'learned_prompt', 'StepStudy', 'Family', 'families',
            'inner_step_study']
 
-# %% ../nbs/45_inner_step.ipynb #30d06ceb
+# %% ../nbs/45_inner_step.ipynb #88de122c
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np, pandas as pd, torch
+from matplotlib import colormaps
 from scipy import stats
 
 from .backbone import WORDS, Backbone, Batch
@@ -24,7 +25,7 @@ from .maml import slope
 from .pool import Pool, encode_part, meta_tasks
 from .t5 import send
 
-# %% ../nbs/45_inner_step.ipynb #c5fe2e9a
+# %% ../nbs/45_inner_step.ipynb #0db3a1bf
 class Rule(NamedTuple):
     "What ratings are answered by."
     words: tuple # label words
@@ -50,7 +51,7 @@ def under_rule(
     kept = np.flatnonzero(labels >= 0)
     return backbone.encode(dataset.rows(kept).texts, labels[kept], rule.words, **how)
 
-# %% ../nbs/45_inner_step.ipynb #9ea1c3ab
+# %% ../nbs/45_inner_step.ipynb #fc44d9fd
 def cluster_tasks(
     backbone: Backbone,
     dataset: Dataset,   # as in `under_rule`
@@ -70,7 +71,7 @@ def cluster_tasks(
         tasks[f"{k} {name}"] = MetaTask(batch[:support], batch[support:support + query])
     return tasks
 
-# %% ../nbs/45_inner_step.ipynb #7a5fc260
+# %% ../nbs/45_inner_step.ipynb #6667e969
 def pool_tasks(
     backbone: Backbone,
     pool: Pool,
@@ -88,7 +89,7 @@ def pool_tasks(
         tasks[name] = MetaTask(support, rows)
     return tasks
 
-# %% ../nbs/45_inner_step.ipynb #c125157a
+# %% ../nbs/45_inner_step.ipynb #c576e968
 class Losses(NamedTuple):
     "Mean losses of some rows, in nats."
     full: float   # of the right label among all words: what is trained
@@ -105,7 +106,7 @@ def both_losses(
     right = said.gather(1, send(rows.labels, said.device)[:, None])[:, 0]
     return Losses(-right.mean().item(), (said.logsumexp(1) - right).mean().item())
 
-# %% ../nbs/45_inner_step.ipynb #bf2a2fc9
+# %% ../nbs/45_inner_step.ipynb #5d24c30d
 ALPHAS = (.03, .3, 1., 3.)
 SUPPORTS = (2, 4, 8, 16)
 
@@ -131,7 +132,7 @@ def one_step(
                 table.append(row | dict(full_before=before.full, choice_before=before.choice))
     return pd.DataFrame(table)
 
-# %% ../nbs/45_inner_step.ipynb #78c3a9ff
+# %% ../nbs/45_inner_step.ipynb #05414933
 def step_gains(
     steps: pd.DataFrame,  # of `one_step`; further columns in `by`
     loss: str = "choice", # one of the fields of `Losses`
@@ -148,22 +149,21 @@ def step_gains(
         rows.append(dict(zip(groups, key)) | dict(tasks=len(d)) | told)
     return pd.DataFrame(rows)
 
-# %% ../nbs/45_inner_step.ipynb #15ae8898
-_SHADES = ("#92dadd", "#3f90da", "#832db6", "#3b1b4f", "#000000")
-
+# %% ../nbs/45_inner_step.ipynb #b53c8e10
 def plot_steps(
     gains: pd.DataFrame, # of `step_gains`, of one group
     ax,
 ):
     "What one step gains against its length, a line per number of support rows."
-    for colour, (n, own) in zip(_SHADES, gains.groupby("support")):
+    shades = colormaps["viridis_r"](np.linspace(.15, 1, gains.support.nunique()))
+    for colour, (n, own) in zip(shades, gains.groupby("support")):
         ax.semilogx(own.alpha, own.gain, "o-", color=colour, ms=4, label=f"{n} rows")
         ax.fill_between(own.alpha, own.low, own.high, color=colour, alpha=.12, lw=0)
     ax.axhline(0, color="k", lw=.8)
     ax.set(xlabel="α, in units of scale²", ylabel="gain, nats")
     ax.spines[["top", "right"]].set_visible(False)
 
-# %% ../nbs/45_inner_step.ipynb #57da7ba8
+# %% ../nbs/45_inner_step.ipynb #977228eb
 def learned_prompt(
     backbone: Backbone,
     prompt: torch.Tensor, # [L, d] where learning begins
@@ -175,7 +175,7 @@ def learned_prompt(
     config = LearnConfig(learner="multitask", samples=samples, support=2, query=2, select="last", seed=seed)
     return learn(backbone, prompt, MetaTasks(list(tasks)), config).prompt
 
-# %% ../nbs/45_inner_step.ipynb #4bef41e9
+# %% ../nbs/45_inner_step.ipynb #aef3b744
 @dataclass(frozen=True)
 class StepStudy:
     "How large the study is."
@@ -220,7 +220,7 @@ def families(
     named = backbone.init_prompt(size.n_tokens, "names", text=list(sources))
     return found | {"pool": Family(named, seen, pool_tasks(backbone, pool, targets, size.query, **how))}
 
-# %% ../nbs/45_inner_step.ipynb #2f2a6aed
+# %% ../nbs/45_inner_step.ipynb #2e985e85
 def inner_step_study(
     pool: Pool,
     backbone: Backbone,

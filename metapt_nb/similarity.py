@@ -8,7 +8,7 @@ __all__ = ['TUNE', 'MEASURES', 'task_splits', 'prompt_moves', 'cosines', 'loss_g
            'Reliability', 'reliability', 'in_order', 'plot_similarity', 'to_sources', 'RankCorrelation',
            'rank_correlation', 'plot_against_gain', 'SimilarityStudy', 'similarity_study']
 
-# %% ../nbs/58_similarity.ipynb #158b87a3
+# %% ../nbs/58_similarity.ipynb #d36930f3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -27,7 +27,7 @@ from .maml import slope
 from .pool import Pool, meta_tasks
 from .tune import TuneConfig, tune_prompts
 
-# %% ../nbs/58_similarity.ipynb #3517614e
+# %% ../nbs/58_similarity.ipynb #871959b5
 def task_splits(
     backbone: Backbone,
     pool: Pool,
@@ -45,7 +45,7 @@ def task_splits(
 
 def _all_rows(split): return concat([split.support, split.query])
 
-# %% ../nbs/58_similarity.ipynb #2e6ecb45
+# %% ../nbs/58_similarity.ipynb #54164414
 TUNE = TuneConfig(lr=.1, epochs=3, patience=3, warmup=2, keep="last") # a dozen steps on sixteen rows
 
 def prompt_moves(
@@ -72,7 +72,7 @@ def cosines(
     rows = torch.nn.functional.normalize(X.flatten(1).double(), dim=1)
     return (rows @ rows.T).cpu().numpy()
 
-# %% ../nbs/58_similarity.ipynb #8b236994
+# %% ../nbs/58_similarity.ipynb #fbfbb0a1
 def loss_gradients(
     backbone: Backbone,
     prompt: torch.Tensor, # [L, d], common to all
@@ -86,7 +86,7 @@ def loss_gradients(
         found.append(slope(backbone, prompt.expand(len(rows), *prompt.shape), rows).g)
     return torch.cat(found)
 
-# %% ../nbs/58_similarity.ipynb #7afa175e
+# %% ../nbs/58_similarity.ipynb #25d88539
 @torch.no_grad()
 def answer_states(
     backbone: Backbone,
@@ -114,7 +114,7 @@ def state_spaces(
     "The principal directions of each task's hidden states at the answer."
     return torch.stack([principal_directions(answer_states(backbone, prompt, _all_rows(one)), k) for one in splits])
 
-# %% ../nbs/58_similarity.ipynb #4b90622c
+# %% ../nbs/58_similarity.ipynb #e6b5e2fa
 def overlaps(
     U, # [n, d, k] orthonormal columns
 ) -> np.ndarray: # [n, n]
@@ -123,7 +123,7 @@ def overlaps(
     columns = U.permute(1, 0, 2).reshape(d, n*k)
     return ((columns.T @ columns).square().reshape(n, k, n, k).sum((1, 3))/k).cpu().numpy()
 
-# %% ../nbs/58_similarity.ipynb #588b92a3
+# %% ../nbs/58_similarity.ipynb #2f7d420e
 @dataclass(frozen=True)
 class Measure:
     "A way to compare tasks."
@@ -148,7 +148,7 @@ def similarity_table(
     return pd.DataFrame(told | {
         name: MEASURES[name].pairs(backbone, prompt, splits)[first, second] for name in measures})
 
-# %% ../nbs/58_similarity.ipynb #cce49514
+# %% ../nbs/58_similarity.ipynb #0a2773c2
 def between_tasks(
     pairs: pd.DataFrame, # of `similarity_table`
     measure: str,        # one of `MEASURES`
@@ -160,7 +160,7 @@ def between_tasks(
     names = list(dict.fromkeys([*pairs.task, *pairs.other]))
     return both.groupby(["task", "other"])[measure].mean().unstack().reindex(index=names, columns=names)
 
-# %% ../nbs/58_similarity.ipynb #e37b46c3
+# %% ../nbs/58_similarity.ipynb #15257e6d
 class Reliability(NamedTuple):
     "How well a measure repeats."
     tasks: int
@@ -196,7 +196,7 @@ def reliability(
     means = pairs[measure][one].mean(), pairs[measure][~one].mean()
     return Reliability(len(shares), *map(float, (*means, shares.mean(), low, high, halves)))
 
-# %% ../nbs/58_similarity.ipynb #2dfbf321
+# %% ../nbs/58_similarity.ipynb #de6eed7f
 def in_order(
     near: pd.DataFrame, # of `between_tasks`
 ) -> pd.DataFrame:
@@ -218,7 +218,7 @@ def plot_similarity(
     ax.tick_params("x", labelrotation=90)
     ax.figure.colorbar(shown, ax=ax, shrink=.7)
 
-# %% ../nbs/58_similarity.ipynb #3137c142
+# %% ../nbs/58_similarity.ipynb #b1d39cd4
 def to_sources(
     near: pd.DataFrame, # of `between_tasks`
     sources,            # names of tasks
@@ -256,7 +256,7 @@ def rank_correlation(
     found = float(drawn.statistic)
     return RankCorrelation(n, found, *_bounds(found, n), float(drawn.pvalue))
 
-# %% ../nbs/58_similarity.ipynb #a5d2d43d
+# %% ../nbs/58_similarity.ipynb #5d672fae
 def plot_against_gain(
     near: pd.Series,  # of `to_sources`
     gains: pd.Series, # by the same targets; parts of 1
@@ -273,7 +273,7 @@ def plot_against_gain(
     ax.set_title(f"ρ = {found.rho:.2f} [{found.low:.2f}, {found.high:.2f}], p = {found.p:.2f}", fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)
 
-# %% ../nbs/58_similarity.ipynb #269547c0
+# %% ../nbs/58_similarity.ipynb #def0b78e
 @dataclass(frozen=True)
 class SimilarityStudy:
     "How large the study is."
@@ -295,9 +295,11 @@ def similarity_study(
     splits = task_splits(backbone, pool, names, size.splits, max_length=size.max_length)
     plain = backbone.init_prompt(size.n_tokens, "names", text=sources)
     seen = [MetaTask(one.support, one.query) for one in splits if one.task in sources]
-    starts = dict(plain=plain, learned=learned_prompt(backbone, plain, seen, size.samples))
-    tables = [similarity_table(backbone, P, splits).assign(start=start) for start, P in starts.items()]
-    table = pd.concat(tables, ignore_index=True).round(4)
-    table = table[["start", *table.columns[:-1]]]
-    save_csv(Path(out)/"similarity.csv", table)
+    starts = dict(plain=lambda: plain, learned=lambda: learned_prompt(backbone, plain, seen, size.samples))
+    tables = []
+    for start, prompt in starts.items():
+        tables.append(similarity_table(backbone, prompt(), splits))
+        tables[-1].insert(0, "start", start)
+        table = pd.concat(tables, ignore_index=True).round(4)
+        save_csv(Path(out)/"similarity.csv", table) # what is done by now
     return table
