@@ -6,7 +6,7 @@
 __all__ = ['answer_pieces', 'mix', 'mixed_loss', 'SupmerConfig', 'draw_shares', 'query_losses', 'Look', 'look_ahead',
            'similarities', 'psi_gradient', 'Beside', 'report', 'Supmer', 'Updates', 'supmer_train', 'released_supmer']
 
-# %% ../nbs/47_supmer.ipynb #0cb096d2
+# %% ../nbs/47_supmer.ipynb #3dda03b9
 import copy
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from .ranks import ranks
 from .regulariser import Parts, Regulariser, RegulariserConfig, new_regulariser
 from .t5 import PLAIN, send, steps
 
-# %% ../nbs/47_supmer.ipynb #10ca0e3e
+# %% ../nbs/47_supmer.ipynb #cb881497
 def answer_pieces(
     batch: Batch,   # with labels
 ) -> torch.Tensor:  # [B] on the host
@@ -52,7 +52,7 @@ def mix(
     share = share[:, None, None].to(H.dtype)
     return share*H + (1 - share)*H_, real | real_
 
-# %% ../nbs/47_supmer.ipynb #d74f77de
+# %% ../nbs/47_supmer.ipynb #7ae6df91
 def _said(backbone, H, real, mask_too):
     "Log-probabilities [B, P, V] at the answer, and in front of it at the mask where `mask_too`."
     asked = steps([PLAIN]*len(H), backbone.lm.start, H.device)
@@ -83,10 +83,10 @@ def mixed_loss(
     loss = known - (y*log_p).sum(1)
     return loss - said[:, 0, backbone.mask_id] if mask_too else loss
 
-# %% ../nbs/47_supmer.ipynb #8ae742e1
+# %% ../nbs/47_supmer.ipynb #0e4aa536
 @dataclass(frozen=True)
 class SupmerConfig(PretrainConfig):
-    "How a prompt and its regulariser are learned. The last three depart from the description as the released code does."
+    "How a prompt and its regulariser are learned; the last three are departures of the released code."
     inner_lr: float = 1.         # η, in units of `Backbone.scale`
     support: int = 16            # support rows per task
     query: int = 16              # query rows per task, and of its partner
@@ -119,7 +119,7 @@ def draw_shares(
     b = (config.base**s - 1)/(config.base - 1) + 1e-7
     return rng.beta(config.mixing, config.mixing*b, (K, config.mixes))
 
-# %% ../nbs/47_supmer.ipynb #a61f7b26
+# %% ../nbs/47_supmer.ipynb #a7450715
 def query_losses(
     backbone: Backbone,
     prompts: torch.Tensor,    # [K, L, d]
@@ -173,12 +173,14 @@ def look_ahead(
     here = prompt.expand(len(pairs), *prompt.shape)
     before, g = _slope(backbone, here, support, None, None, config.loss_at_mask)
     parts = None
-    if regulariser is not None: parts = regulariser.parts(g, task_states(backbone, here, support, regulariser.padded_to))
+    if regulariser is not None:
+        h = task_states(backbone, here, support, regulariser.padded_to)
+        parts = regulariser.parts(g, h)
     D = -config.inner_lr*backbone.scale**2*(g if parts is None else parts.psi.detach())
     after, v = _slope(backbone, prompt + D, query, partners, shares, config.loss_at_mask)
     return Look(g, parts, D, v, before, after)
 
-# %% ../nbs/47_supmer.ipynb #4d6aac60
+# %% ../nbs/47_supmer.ipynb #4ff0bc27
 def similarities(
     look: Look,
 ) -> torch.Tensor: # [K] 0 … 1
@@ -198,7 +200,7 @@ def psi_gradient(
     found = torch.autograd.grad(query + gate.sum(), list(regulariser.parameters()))
     return torch.cat([part.flatten() for part in found]), gate.detach()
 
-# %% ../nbs/47_supmer.ipynb #6f583e2b
+# %% ../nbs/47_supmer.ipynb #8a87a967
 class Beside:
     "What is learned beside the prompt: ψ, and how well its steps agree with query gradients."
     def __init__(self,
@@ -245,7 +247,7 @@ class Beside:
         self.regulariser.load_state_dict(state["weights"])
         self.opt.load_state_dict(state["opt"])
 
-# %% ../nbs/47_supmer.ipynb #949e4ad8
+# %% ../nbs/47_supmer.ipynb #f16eefab
 def _rows_cosine(a, b): return torch.cosine_similarity(a, b, dim=-1).mean(1)
 
 def report(
@@ -271,7 +273,7 @@ class Supmer(Pretrained):
     regulariser: Regulariser = None
     similarity: float = None # s at the end
 
-# %% ../nbs/47_supmer.ipynb #db120a40
+# %% ../nbs/47_supmer.ipynb #62fa5cb3
 class Updates:
     "The gradient function of `pretrain`, with what stands beside the prompt."
     def __init__(self, backbone, source, config, beside, world):
@@ -321,11 +323,12 @@ class Updates:
         self.beside.note(sums["s_grad"].item())
         return sums.pop("gradient"), self.seen(pairs), told | sums
 
-# %% ../nbs/47_supmer.ipynb #9a1c40bb
+# %% ../nbs/47_supmer.ipynb #0361e255
 def _check(backbone, source, config):
     require(
         backbone.kind == "t5" or not (config.curriculum or config.loss_at_mask),
-        f"backbone {backbone.name}: has no encoder whose output could be mixed: choose curriculum=False, loss_at_mask=False")
+        f"backbone {backbone.name}: has no encoder whose output could be mixed: "
+        "choose curriculum=False and loss_at_mask=False")
     require(
         hasattr(source, "draw_pairs") or not (config.psi or config.curriculum),
         "source: has no draw_pairs(rng, n, support, query): take one that has, or psi=False and curriculum=False")
@@ -344,20 +347,20 @@ def supmer_train(
     check_source(source, config, held_out, world)
     _check(backbone, source, config)
     stamp = source.name if regulariser is None else digest(source.name, regulariser.hash)
-    psi = None
-    if config.psi: psi = new_regulariser(backbone, config.regulariser) if regulariser is None else copy.deepcopy(regulariser)
-    updates = Updates(backbone, source, config, beside := Beside(psi, config), world)
+    psi = copy.deepcopy(regulariser) if regulariser else new_regulariser(backbone, config.regulariser)
+    beside = Beside(psi if config.psi else None, config)
+    updates = Updates(backbone, source, config, beside, world)
 
     def validate(P):
         if not held_out: return {}
-        return held_out_score(backbone, P, *zip(*world.share(held_out)), updates.alpha, world, psi)
+        return held_out_score(backbone, P, *zip(*world.share(held_out)), updates.alpha, world, beside.regulariser)
 
     kwargs = dict(desc="SUPMER") | kwargs
     run = pretrain(backbone, prompt, updates, validate, config, checkpoint, stamp, beside=beside, **kwargs)
-    if psi is not None: psi.load_state_dict(beside.kept)
-    return Supmer(*(getattr(run, entry.name) for entry in fields(Pretrained)), psi, beside.s)
+    if config.psi: psi.load_state_dict(beside.kept)
+    return Supmer(*(getattr(run, entry.name) for entry in fields(Pretrained)), beside.regulariser, beside.s)
 
-# %% ../nbs/47_supmer.ipynb #37e488e6
+# %% ../nbs/47_supmer.ipynb #cad6319b
 def released_supmer(
     scale: float,            # `Backbone.scale`
     corrected: bool = False, # without the departures of the released code
