@@ -1377,6 +1377,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                   'metapt_nb.supmer.Updates.__call__': ('supmer.html#updates.__call__', 'metapt_nb/supmer.py'),
                                   'metapt_nb.supmer.Updates.__init__': ('supmer.html#updates.__init__', 'metapt_nb/supmer.py'),
                                   'metapt_nb.supmer.Updates.draw': ('supmer.html#updates.draw', 'metapt_nb/supmer.py'),
+                                  'metapt_nb.supmer.Updates.in_chunks': ('supmer.html#updates.in_chunks', 'metapt_nb/supmer.py'),
                                   'metapt_nb.supmer.Updates.of_tasks': ('supmer.html#updates.of_tasks', 'metapt_nb/supmer.py'),
                                   'metapt_nb.supmer.Updates.seen': ('supmer.html#updates.seen', 'metapt_nb/supmer.py'),
                                   'metapt_nb.supmer.Updates.similar': ('supmer.html#updates.similar', 'metapt_nb/supmer.py'),

@@ -91,6 +91,7 @@ class SupmerConfig(PretrainConfig):
     support: int = 16            # support rows per task
     query: int = 16              # query rows per task, and of its partner
     tasks_per_step: int = 4      # tasks drawn per update; None is all of them
+    task_chunk: int = None       # tasks computed together, to bound memory; all by default
     psi: bool = True             # whether ψ turns the inner step
     regulariser: RegulariserConfig = RegulariserConfig() # what ψ is made of
     psi_lr: float = 1e-4         # of ψ's weights as they are
@@ -284,8 +285,11 @@ class Updates:
         "Tasks and partners; a task alone is its own."
         config = self.config
         how = rng, config.tasks_per_step, config.support, config.query
-        if config.psi or config.curriculum: return self.source.draw_pairs(*how)
-        return [TaskPair(task, task, .5) for task in self.source.draw(*how)]
+        if not (config.psi or config.curriculum): return [TaskPair(own, own, .5) for own in self.source.draw(*how)]
+        pairs = self.source.draw_pairs(*how)
+        if config.curriculum: # the first update mixes nothing, and would not notice
+            for pair in pairs: answer_pieces(concat([pair.task.query, pair.partner.query]))
+        return pairs
 
     def seen(self, pairs) -> int:
         "Rows looked at."
@@ -311,13 +315,21 @@ class Updates:
             parts["psi"] = G/K
         return parts | {name: values.sum()/K for name, values in told.items()}
 
+    def in_chunks(self, P, pairs, shares, numbers, K) -> dict:
+        "`of_tasks`, a chunk at a time."
+        n, found = self.config.task_chunk or len(pairs), []
+        for i in range(0, len(pairs), n):
+            own = None if shares is None else shares[i:i + n]
+            found.append(self.of_tasks(P, pairs[i:i + n], own, numbers[i:i + n], K))
+        return {name: sum(part[name] for part in found) for name in found[0]}
+
     def __call__(self, P, rng):
         pairs, s = self.draw(rng), self.beside.s or 0.
         K, told = len(pairs), dict(s=s)
         shares = draw_shares(rng, s, self.config, K) if self.config.curriculum else None
         numbers = self.world.share(range(K))
         own = None if shares is None else shares[numbers]
-        sums = sum_together(self.world, P, **self.of_tasks(P, [pairs[k] for k in numbers], own, numbers, K))
+        sums = sum_together(self.world, P, **self.in_chunks(P, [pairs[k] for k in numbers], own, numbers, K))
         if shares is not None: told["share"] = float(shares.mean())
         if "psi" in sums: self.beside.follow(sums.pop("psi"))
         self.beside.note(sums["s_grad"].item())
