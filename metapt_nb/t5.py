@@ -626,10 +626,9 @@ def mean_states(self: T5,
     require(
         longest <= padded_to,
         f"padded_to={padded_to}: a text has {longest} tokens: choose a larger number or a smaller max_length")
-    parts = torch.arange(len(ids)).split(max(1, self.rows//(prompt.shape[1] + padded_to)))
-    return torch.cat([
-        self._encode_padded(prompt[i:j], ids[i:j], lengths[i:j], padded_to).to(wide).mean(1)
-        for i, j in ((int(part[0]), int(part[-1]) + 1) for part in parts)])
+    n = max(1, self.rows//(prompt.shape[1] + padded_to)) # examples computed together
+    parts = zip(prompt.split(n), ids.split(n), lengths.split(n))
+    return torch.cat([self._encode_padded(*part, padded_to).to(wide).mean(1) for part in parts])
 
 # %% ../nbs/20_t5.ipynb #6a538477
 def keep_freed_memory() -> bool:
