@@ -6,7 +6,7 @@
 __all__ = ['EMBEDDED_PACKAGE', 'EMBEDDED_CONFIG', 'MASK', 'MOST_COMMON', 'KINDS', 'TOKENIZERS', 'OWN', 'TINY_WORDS', 'WORDS',
            'TEMPLATE', 'POSITIONS', 'INITS', 'dequantise', 'embedded_weights', 'Marks', 'Kind', 'Backbone',
            'pick_device', 'pick_dtype', 'find_kind', 'default_words', 'Batch', 'concat', 'Frame', 'Written',
-           'split_log_probs', 'task_losses']
+           'split_log_probs', 'task_losses', 'task_states', 'regularised']
 
 # %% ../nbs/23_backbone.ipynb #8572d0b2
 import json, re
@@ -868,6 +868,41 @@ def init_prompt(self: Backbone,
     require(how in INITS, f"how='{how}': choose {', '.join(others)} or {last}")
     rows = INITS[how](self, n_tokens, torch.Generator().manual_seed(seed), text)
     return rows.to(device=self.device, dtype=self.prompt_dtype)
+
+# %% ../nbs/23_backbone.ipynb #74eeb1b2
+@patch
+def mean_states(self: Backbone,
+    prompt: torch.Tensor,  # [L, d] or [B, L, d]
+    batch: Batch,
+    padded_to: int = None, # tokens up to which padding is counted too, T5 family only; None counts real positions
+) -> torch.Tensor:         # [B, d]
+    "The mean hidden state of each example, its prompt included; never differentiated."
+    self._check_prompt(prompt, batch)
+    if prompt.dim() == 2: prompt = prompt.expand(len(batch), *prompt.shape)
+    asked = Asked(prompt, batch.ids, batch.lengths, batch.holes, [], batch.position == "after")
+    return self.lm.mean_states(asked, padded_to).to(self.prompt_dtype)
+
+def task_states(
+    backbone: Backbone,
+    prompts: torch.Tensor, # [K, L, d]
+    batches,               # K batches
+    padded_to: int = None, # as in `mean_states`
+) -> torch.Tensor:         # [K, d]
+    "h, the mean hidden state of each batch under its own prompt."
+    own, _, together, sizes = _side_by_side(prompts, batches)
+    states = backbone.mean_states(own, together, padded_to).split(sizes)
+    return torch.stack([some.mean(0) for some in states])
+
+# %% ../nbs/23_backbone.ipynb #6fdfc8d2
+def regularised(
+    backbone: Backbone,
+    regulariser,           # function (g [K, L, d], h [K, d]) -> [K, L, d], with `padded_to` as in `mean_states`
+    g: torch.Tensor,       # [K, L, d] gradients
+    prompts: torch.Tensor, # [K, L, d] where they were taken
+    batches,               # K batches, on which
+) -> torch.Tensor:         # [K, L, d]
+    "What a regulariser makes of the gradients, given what the model reads; h is held."
+    return regulariser(g, task_states(backbone, prompts.detach(), batches, regulariser.padded_to))
 
 # %% ../nbs/23_backbone.ipynb #1d99a9e0
 @patch

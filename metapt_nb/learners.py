@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['META_LEARNERS', 'MPT_ROWS', 'MetaTask', 'Walk', 'walk', 'slices', 'MetaLearner', 'LearnConfig', 'learner_gradients',
-           'MetaTasks', 'Clusters', 'learn', 'mpt_config']
+           'Source', 'MetaTasks', 'Clusters', 'TaskPair', 'task_centres', 'likeness', 'check_source', 'learn',
+           'mpt_config']
 
 # %% ../nbs/43_learners.ipynb #671a498a
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Callable, NamedTuple, Sequence
 
 import numpy as np, torch
+from fastcore.basics import patch
 
 from .backbone import Backbone, Batch, concat
 from .files import digest, require
@@ -37,12 +39,13 @@ def walk(
     steps,                # K batches for each step
     alpha: float,         # α, for the prompt as it is
     twice: bool = False,  # whether it will be differentiated
+    regulariser=None,     # of each step, as in `maml.slope`
 ) -> Walk:
     "Inner steps, each taken on what separates a task from the prompt."
     D, path = prompt.new_zeros(len(steps[0]), *prompt.shape), []
     for batches in steps:
-        path.append(slope(backbone, prompt + D, batches, twice))
-        D = D - alpha*path[-1].g.detach()
+        path.append(slope(backbone, prompt + D, batches, twice, regulariser))
+        D = D - alpha*path[-1].direction.detach()
     return Walk(path, D)
 
 # %% ../nbs/43_learners.ipynb #089f1794
@@ -63,17 +66,18 @@ def _found(prompt, followed, way, query_loss):
 
 def _look_ahead(order):
     "The learner that adapts, and follows what `FOLLOWED[order]` makes of the query gradient."
-    def gradients(backbone, prompt, tasks, alpha, inner_steps):
+    def gradients(backbone, prompt, tasks, alpha, inner_steps, regulariser=None):
         support, query = zip(*tasks)
-        way = walk(backbone, prompt, [support]*inner_steps, alpha, twice=order == "second" and alpha != 0)
+        twice = order == "second" and alpha != 0
+        way = walk(backbone, prompt, [support]*inner_steps, alpha, twice, regulariser)
         end = slope(backbone, prompt + way.D, query)
         return _found(prompt, FOLLOWED[order](way.path, end.g, alpha), way, end.losses)
     return gradients
 
-def _reptile(backbone, prompt, tasks, alpha, inner_steps):
+def _reptile(backbone, prompt, tasks, alpha, inner_steps, regulariser=None):
     steps = zip(*(slices(task.support, inner_steps) for task in tasks))
-    way = walk(backbone, prompt, list(steps), alpha)
-    return _found(prompt, sum(at.g for at in way.path), way, _unknown(way.path[0].losses))
+    way = walk(backbone, prompt, list(steps), alpha, regulariser=regulariser)
+    return _found(prompt, sum(at.direction for at in way.path), way, _unknown(way.path[0].losses))
 
 def _multitask(backbone, prompt, tasks, alpha, inner_steps):
     return task_gradients(backbone, prompt, *zip(*tasks), alpha, "pooled")
@@ -89,13 +93,14 @@ class MetaLearner:
     gradients: Callable  # function (backbone, prompt [L, d], K `MetaTask`s, α, inner steps) -> `TaskGradients`
     support: bool = True # whether it looks at support rows
     query: bool = True   # whether it looks at query rows
+    steps: bool = True   # whether it takes inner steps; `gradients` then takes a `regulariser` of them
 
 META_LEARNERS = dict(
     maml=MetaLearner(_look_ahead("second")),
     fomaml=MetaLearner(_look_ahead("first")),
     reptile=MetaLearner(_reptile, query=False),
-    multitask=MetaLearner(_multitask),
-    alpha0=MetaLearner(_alpha0, support=False))
+    multitask=MetaLearner(_multitask, steps=False),
+    alpha0=MetaLearner(_alpha0, support=False, steps=False))
 
 # %% ../nbs/43_learners.ipynb #afde20dc
 @dataclass(frozen=True)
@@ -120,10 +125,12 @@ def learner_gradients(
     prompt: torch.Tensor, # [L, d]
     tasks,                # K `MetaTask`s
     config: LearnConfig,
+    regulariser=None,     # of inner steps, as in `maml.slope`
 ) -> TaskGradients:
     "What each task asks of the prompt."
     n, how = config.task_chunk or len(tasks), (config.inner_lr*backbone.scale**2, config.inner_steps)
     gradients = META_LEARNERS[config.learner].gradients
+    if regulariser is not None: gradients = partial(gradients, regulariser=regulariser)
     parts = [tasks[i:i + n] for i in range(0, len(tasks), n)]
     return join_tasks([gradients(backbone, prompt.detach(), part, *how) for part in parts])
 
@@ -137,11 +144,22 @@ def _some(rng, rows, n, where):
     require(n == 0 or len(rows) > 0, f"{where}: no rows: leave this task out")
     return rows[rng.permutation(len(rows))[:n]]
 
+class Source:
+    "Draws from numbered tasks; a subclass knows the `rows` of each, and their `centres` or None."
+    def draw(self, rng, n, support, query) -> list:
+        "Rows of n tasks."
+        return [self.rows(rng, k, support, query) for k in _chosen(rng, len(self), n)]
+
+    def named(self, name) -> str:
+        "The name of its rows, and of the centres where there are any."
+        return name if self.centres is None else digest(name, np.asarray(self.centres, dtype="<f8").tobytes())
+
 @dataclass(frozen=True)
-class MetaTasks:
+class MetaTasks(Source):
     "Tasks with support and query rows of their own."
-    tasks: Sequence         # of `MetaTask`
-    held_out: Sequence = () # of `MetaTask`, to validate on: their query rows are counted, never learned from
+    tasks: Sequence           # of `MetaTask`
+    held_out: Sequence = ()   # of `MetaTask`, to validate on: their query rows are counted, never learned from
+    centres: Sequence = None  # a vector for each task, see `task_centres`; unknown without
 
     def __len__(self): return len(self.tasks)
 
@@ -149,16 +167,13 @@ class MetaTasks:
     def name(self) -> str:
         "A digest of all rows."
         tasks = [*self.tasks, *self.held_out]
-        return digest(len(self), *(fingerprint(rows, ()) for task in tasks for rows in task))
+        return self.named(digest(len(self), *(fingerprint(rows, ()) for task in tasks for rows in task)))
 
-    def draw(self, rng, n, support, query) -> list:
-        "Rows of n tasks."
-        drawn = []
-        for k in _chosen(rng, len(self), n):
-            task = self.tasks[k]
-            adapt = _some(rng, task.support, support, f"task {k}, support")
-            drawn.append(MetaTask(adapt, _some(rng, task.query, query, f"task {k}, query")))
-        return drawn
+    def rows(self, rng, k, support, query) -> MetaTask:
+        "Some of the k-th task's rows."
+        task = self.tasks[k]
+        adapt = _some(rng, task.support, support, f"task {k}, support")
+        return MetaTask(adapt, _some(rng, task.query, query, f"task {k}, query"))
 
     def to_validate(self, support) -> list:
         "The tasks held out; so many rows of each to adapt on."
@@ -166,35 +181,76 @@ class MetaTasks:
 
 # %% ../nbs/43_learners.ipynb #e6d01a48
 @dataclass(frozen=True)
-class Clusters:
+class Clusters(Source):
     "Tasks that are parts of one batch; support and query rows are drawn from the same rows of each."
-    batch: Batch    # all rows
-    parts: Sequence # K `TaskRows`, see `maml.split_tasks`
+    batch: Batch             # all rows
+    parts: Sequence          # K `TaskRows`, see `maml.split_tasks`
+    centres: Sequence = None # as in `MetaTasks`
 
     def __len__(self): return len(self.parts)
 
     @cached_property
     def name(self) -> str:
         "A digest of all rows and parts."
-        return fingerprint(self.batch, self.parts)
+        return self.named(fingerprint(self.batch, self.parts))
 
-    def draw(self, rng, n, support, query) -> list:
-        "Disjoint rows of n clusters; of a small one in the same proportion."
-        drawn = []
-        for k in _chosen(rng, len(self), n):
-            rows = rng.permutation(self.parts[k][0])[:support + query]
-            least = min(support, 1), min(query, 1) # a row of either kind that is wanted
-            require(len(rows) >= sum(least), f"cluster {k}: {len(rows)} rows, too few to part: use a smaller k")
-            cut = max(len(rows)*support//(support + query), least[0])
-            drawn.append(MetaTask(self.batch[rows[:cut]], self.batch[rows[cut:]]))
-        return drawn
+    def rows(self, rng, k, support, query) -> MetaTask:
+        "Disjoint rows of the k-th cluster; of a small one in the same proportion."
+        rows = rng.permutation(self.parts[k][0])[:support + query]
+        least = min(support, 1), min(query, 1) # a row of either kind that is wanted
+        require(len(rows) >= sum(least), f"cluster {k}: {len(rows)} rows, too few to part: use a smaller k")
+        cut = max(len(rows)*support//(support + query), least[0])
+        return MetaTask(self.batch[rows[:cut]], self.batch[rows[cut:]])
 
     def to_validate(self, support) -> list:
         "The rows held out of each cluster, and so many of its others to adapt on."
         return [MetaTask(self.batch[train[:support]], self.batch[rows]) for train, rows in self.parts]
 
+# %% ../nbs/43_learners.ipynb #db0ce313
+class TaskPair(NamedTuple):
+    "A task and another from the same source."
+    task: MetaTask
+    partner: MetaTask # drawn for its query rows alone
+    alike: float      # s_dom, 0 … 1
+
+def task_centres(
+    backbone: Backbone,
+    batches,      # K of them
+) -> np.ndarray:  # [K, d]
+    "The mean input embedding of each batch's tokens."
+    centres = []
+    for batch in batches:
+        real = torch.arange(batch.ids.shape[1]) < batch.lengths[:, None]
+        centres.append(backbone.embedding[batch.ids[real.to(batch.ids.device)]].double().mean(0).cpu().numpy())
+    return np.stack(centres)
+
+def likeness(
+    a, b, # vectors [c]
+) -> float:
+    "Half of one plus their cosine."
+    return float(1 + a @ b/max(np.linalg.norm(a)*np.linalg.norm(b), 1e-12))/2
+
+# %% ../nbs/43_learners.ipynb #eef5f16e
+@patch
+def draw_pairs(self: Source, rng, n, support, query) -> list: # of `TaskPair`
+    "The tasks that `draw` would draw, each with some other task; with itself where there is no other."
+    K, chosen = len(self), list(_chosen(rng, len(self), n))
+    tasks = [self.rows(rng, k, support, query) for k in chosen]
+    pairs = []
+    for k, task in zip(chosen, tasks):
+        other = (k + 1 + rng.integers(K - 1)) % K if K > 1 else k
+        alike = .5 if self.centres is None else likeness(self.centres[k], self.centres[other])
+        pairs.append(TaskPair(task, self.rows(rng, other, 0, query), alike))
+    return pairs
+
 # %% ../nbs/43_learners.ipynb #bf5a03e8
-def _check(source, config, held_out, world):
+def check_source(
+    source,   # of tasks
+    config,   # with `tasks_per_step` and `select`
+    held_out, # tasks to validate on
+    world,    # `Ranks`
+):
+    "`InputError` where a source does not hold what a learner wants of it."
     n = config.tasks_per_step
     require(n is None or 1 <= n <= len(source), f"tasks_per_step={n}: there are {len(source)} tasks")
     require(
@@ -210,24 +266,30 @@ def learn(
     source,               # of tasks: `MetaTasks`, `Clusters` or another with the same methods
     config: LearnConfig = LearnConfig(),
     checkpoint=None,      # file; with it a killed run resumes, bit for bit
+    regulariser=None,     # of inner steps, as in `maml.slope`; its `hash` belongs to the checkpoint
     **kwargs,             # further arguments of `pretrain`
 ) -> Pretrained:
     "A prompt learned from meta-tasks, with logs."
     world, held_out = ranks(), source.to_validate(config.support)
-    _check(source, config, held_out, world)
+    check_source(source, config, held_out, world)
     learner, alpha = META_LEARNERS[config.learner], config.inner_lr*backbone.scale**2
+    require(
+        learner.steps or regulariser is None,
+        f"regulariser: '{config.learner}' takes no inner step that it could turn: leave it out")
+    stamp = source.name if regulariser is None else digest(source.name, regulariser.hash)
 
     def gradient(P, rng):
         wanted = config.support*learner.support, config.query*learner.query
         episode = source.draw(rng, config.tasks_per_step, *wanted)
-        found = learner_gradients(backbone, P, world.share(episode), config)
+        found = learner_gradients(backbone, P, world.share(episode), config, regulariser)
         G, report = sum_up(found, P, len(episode), world)
         return G, sum(len(rows) for task in episode for rows in task), report
     def validate(P):
-        return held_out_score(backbone, P, *zip(*world.share(held_out)), alpha, world) if held_out else {}
+        if not held_out: return {}
+        return held_out_score(backbone, P, *zip(*world.share(held_out)), alpha, world, regulariser)
 
     kwargs = dict(desc=config.learner) | kwargs
-    return pretrain(backbone, prompt, gradient, validate, config, checkpoint, source.name, **kwargs)
+    return pretrain(backbone, prompt, gradient, validate, config, checkpoint, stamp, **kwargs)
 
 # %% ../nbs/43_learners.ipynb #ef591eca
 MPT_ROWS = dict(

@@ -451,3 +451,34 @@ class Masked(Hosted):
         sees = None if real.all() else send(real[:, None, None], device)
         read = torch.arange(len(part))*T + opened.read[part] + (0 if asked.after else L)
         return self.body(twice, x, sees)[send(read, device)]
+
+# %% ../nbs/21_lm.ipynb #aab47349
+@patch
+def mean_states(self: EncoderDecoder,
+    asked: Asked,          # nothing needs to be asked
+    padded_to: int = None, # tokens up to which padding is counted too, as in `t5.T5.mean_states`
+) -> torch.Tensor:         # [B, d]
+    "The mean of the encoder's output over the positions of each example."
+    return self.t5.mean_states(asked.prompt, asked.ids, asked.lengths, padded_to, asked.after)
+
+@patch
+@torch.no_grad()
+def mean_states(self: Hosted,
+    asked: Asked,
+    padded_to: int = None, # None
+) -> torch.Tensor:         # [B, d]
+    "The mean of the last hidden states over the positions of each example."
+    require(padded_to is None, f"padded_to={padded_to}: padding is counted in the T5 family alone: leave it out")
+    parts = padded_runs(asked.lengths + asked.prompt.shape[1], self.rows)
+    means = torch.cat([self._mean_of_run(part, asked) for part in parts])
+    return means[send(torch.cat(parts).argsort(), means.device)]
+
+@patch
+def _mean_of_run(self: Hosted, part, asked):
+    lengths, L, there = asked.lengths[part], asked.prompt.shape[1], send(part, asked.ids.device)
+    T = int(lengths.max()) + L
+    x = self.embed(asked.prompt[there], asked.ids[there, :T - L], lengths if asked.after else None)
+    real = send(torch.arange(T) < lengths[:, None] + L, x.device)
+    # a causal model's texts see no padding, which stands behind them
+    states = self.body(False, x, real[:, None, None] if self.behind else None).view(len(part), T, -1)
+    return (states*real[:, :, None]).to(self.wide_dtype).sum(1)/real.sum(1, keepdim=True)

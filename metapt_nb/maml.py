@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['FOLLOWED', 'ORDERS', 'LEARNERS', 'Slope', 'slope', 'TaskGradients', 'join_tasks', 'task_gradients', 'meta_gradient',
            'PassSizes', 'pass_sizes', 'kept_tensors', 'predict_memory', 'split_tasks', 'TaskSamples', 'draw_episode',
-           'MetaConfig', 'episode_gradients', 'agreement', 'sum_up', 'held_out_score', 'meta_train', 'Learner']
+           'MetaConfig', 'episode_gradients', 'agreement', 'sum_together', 'sum_up', 'held_out_score', 'meta_train',
+           'Learner']
 
 # %% ../nbs/42_maml.ipynb #bfa1653f
 from dataclasses import dataclass, fields
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import numpy as np, torch
 from torch.nn.functional import normalize
 
-from .backbone import Backbone, Batch, concat, split_log_probs, task_losses
+from .backbone import Backbone, Batch, concat, regularised, split_log_probs, task_losses
 from .files import require
 from .pretrain import Pretrained, PretrainConfig, TaskRows, fingerprint, ppt_train, pretrain, tally
 from .ranks import Ranks, ranks
@@ -26,24 +27,33 @@ class Slope(NamedTuple):
     U: torch.Tensor      # [K, L, d] leaves
     losses: torch.Tensor # [K] nats
     g: torch.Tensor      # [K, L, d] g_k, the gradient of the k-th loss at U_k
+    regularised: torch.Tensor = None # [K, L, d] what a regulariser makes of it
+
+    @property
+    def direction(self):
+        "What a step follows: the gradient, or what a regulariser makes of it."
+        return self.g if self.regularised is None else self.regularised
 
     def step(self,
         alpha: float, # α, for the prompts as they are
     ) -> torch.Tensor: # [K, L, d]
         "U − α g, one inner step (Eq. 5)."
-        return self.U - alpha*self.g
+        return self.U - alpha*self.direction
 
 def slope(
     backbone: Backbone,
     U: torch.Tensor,     # [K, L, d] a prompt per task
     batches,             # K batches
     twice: bool = False, # whether `step` will be differentiated
+    regulariser=None,    # as in `backbone.regularised`
 ) -> Slope:
     "Mean loss of each batch under its own prompt, and its gradient; all in one pass."
     U = U.detach().clone().requires_grad_()
     losses = task_losses(backbone, U, batches, twice)
     g, = torch.autograd.grad(losses.sum(), U, create_graph=twice)
-    return Slope(U, losses.detach(), g)
+    if regulariser is None: return Slope(U, losses.detach(), g)
+    with torch.set_grad_enabled(twice): direction = regularised(backbone, regulariser, g, U, batches)
+    return Slope(U, losses.detach(), g, direction)
 
 # %% ../nbs/42_maml.ipynb #43ff0ac2
 def _second(path, v, alpha):
@@ -57,7 +67,7 @@ def _first(path, v, alpha):
 
 def _reptile(path, v, alpha):
     "v and the gradients on the way to it."
-    return v + sum(at.g for at in path)
+    return v + sum(at.direction for at in path)
 
 FOLLOWED = dict(second=_second, first=_first, reptile=_reptile)
 ORDERS = (*FOLLOWED, "pooled")
@@ -331,7 +341,7 @@ def agreement(
     return float(_mean_cosine(normalize(gradients.flatten(1).float(), dim=1).sum(0), len(gradients)))
 
 # %% ../nbs/42_maml.ipynb #78ef3ae4
-def _sum_together(
+def sum_together(
     world, # `Ranks`
     like,  # a tensor: the message has its dtype and device
     **parts: torch.Tensor,
@@ -349,7 +359,7 @@ def sum_up(
     world: Ranks,
 ) -> tuple:               # ([L, d] gradient, dict to log)
     "The gradient summed over all tasks and processes, and means of what was found."
-    sums = _sum_together(
+    sums = sum_together(
         world, like=prompt,
         gradient=found.gradients.sum(0), unit=normalize(found.gradients.flatten(1), dim=1).sum(0),
         support_loss=found.support_loss.sum(), query_loss=found.query_loss.sum(), inner_step=found.inner_steps.sum())
@@ -363,9 +373,9 @@ def _meta_step(backbone, prompt, batch, episode, config, world):
     return G, sum(len(task.support) + len(task.query) for task in episode), report
 
 # %% ../nbs/42_maml.ipynb #590090bb
-def _after_and_before(backbone, prompt, adapt, held_out, alpha):
+def _after_and_before(backbone, prompt, adapt, held_out, alpha, regulariser=None):
     "Two tallies [2, 3] of the held-out batches: after an inner step on the batches of `adapt`, and before it."
-    here = slope(backbone, prompt.expand(len(adapt), *prompt.shape), adapt)
+    here = slope(backbone, prompt.expand(len(adapt), *prompt.shape), adapt, regulariser=regulariser)
     labels = concat(held_out).labels
     tallies = []
     for U in (here.step(alpha).detach(), here.U.detach()):
@@ -380,9 +390,10 @@ def held_out_score(
     held_out,             # and one of each to count on
     alpha: float,         # α of Eq. 5
     world: Ranks,
+    regulariser=None,     # of the inner step, as in `slope`
 ) -> dict:
     "Accuracy and loss on held-out rows, after one inner step and before it, over all processes."
-    tallies = _after_and_before(backbone, prompt, adapt, held_out, alpha)
+    tallies = _after_and_before(backbone, prompt, adapt, held_out, alpha, regulariser)
     (correct, loss, n), (correct_before, loss_before, _) = world.sum(tallies).tolist()
     return dict(accuracy=correct/n, loss=loss/n, accuracy_before=correct_before/n, loss_before=loss_before/n)
 

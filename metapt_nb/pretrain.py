@@ -92,6 +92,7 @@ class PretrainConfig:
     optimizer: str = "adamw"  # one of `OPTIMIZERS`
     schedule: str = "linear"  # of the learning rate, one of `SCHEDULES`
     updates: int = None       # steps in all, instead of `samples`
+    clip: float = None        # largest norm of the gradient by U = P/scale, as one vector; no limit without it
 
 @dataclass(frozen=True)
 class Pretrained:
@@ -143,12 +144,13 @@ class PromptTrainer(Progress):
         config: PretrainConfig,
         stamp: str = "",      # names the data
         checkpoint=None,      # file; None keeps nothing
+        beside=None,          # what is trained with it, see `pretrain`
     ):
         for name, choices in dict(select=BETTER, schedule=SCHEDULES).items():
             own = getattr(config, name)
             require(own in choices, f"{name}='{own}': choose from {', '.join(choices)}")
         super().__init__()
-        self.scale, self.config, self.checkpoint = backbone.scale, config, checkpoint
+        self.scale, self.config, self.checkpoint, self.beside = backbone.scale, config, checkpoint, beside
         self.U, self.opt = prompt_optimizer(prompt, self.scale, config.weight_decay, config.optimizer)
         start = prompt.detach().double().cpu().numpy().tobytes()
         self.stamp = digest(stamp, settings_key(config), backbone.hash, start)
@@ -163,6 +165,7 @@ class PromptTrainer(Progress):
         self.spent = stored["seconds"]
         with torch.no_grad(): self.U.copy_(stored["U"].to(self.U.device))
         self.opt.load_state_dict(stored["opt"])
+        if self.beside: self.beside.load_state_dict(stored["beside"])
 
     def __repr__(self):
         return f"PromptTrainer(step={self.step}, seen={self.seen}, bad={self.bad}, done={self.done})"
@@ -203,10 +206,12 @@ def move(self: PromptTrainer,
     rng = np.random.default_rng([config.seed, self.step])
     G, n, report = gradient(self.prompt, rng)
     steps_left = (self.budget - self.used)/(n if config.updates is None else 1)
-    lr = config.lr*SCHEDULES[config.schedule](self.step, self.step + steps_left, config.warmup)
-    for group in self.opt.param_groups: group["lr"] = lr
+    share = SCHEDULES[config.schedule](self.step, self.step + steps_left, config.warmup)
+    for group in self.opt.param_groups: group["lr"] = config.lr*share
     self.U.grad = G.to(self.U.dtype)*self.scale # dL/dU = scale · dL/dP
+    if config.clip is not None: torch.nn.utils.clip_grad_norm_([self.U], config.clip)
     self.opt.step()
+    if self.beside: self.beside.step(share)
     self.step += 1
     self.seen += n
     self.log.append(dict(seen=self.seen, seconds=self.seconds, **report))
@@ -224,6 +229,7 @@ def check(self: PromptTrainer,
     score = BETTER[config.select](row)
     if self.best is None or score > self.best:
         self.best, self.kept, self.bad = score, self.prompt.cpu().clone(), 0
+        if self.beside: self.beside.keep()
     else: self.bad += 1
     self.next += config.validate_every
     self.done = self.bad >= config.patience or self.used >= self.budget
@@ -247,6 +253,7 @@ def save(self: PromptTrainer):
     progress = {entry.name: getattr(self, entry.name) for entry in fields(Progress)}
     U = self.U.detach().cpu().clone()
     state = dict(stamp=self.stamp, **progress, seconds=self.spent, U=U, opt=self.opt.state_dict())
+    if self.beside: state["beside"] = self.beside.state_dict()
     with atomic(self.checkpoint) as tmp: torch.save(state, tmp)
 
 @patch
@@ -268,9 +275,10 @@ def pretrain(
     save_every: int = 25,     # steps
     desc: str = "pre-training",
     on_step=None,             # called with the `PromptTrainer` after each step; may raise to stop
+    beside=None,              # what `gradient` trains with the prompt: has `step`, `keep`, `state_dict`, `load_state_dict`
 ) -> Pretrained:
     "Steps until the budget is spent or validation stops improving; a killed run resumes bit for bit."
-    trainer = PromptTrainer(backbone, prompt, config, stamp, checkpoint)
+    trainer = PromptTrainer(backbone, prompt, config, stamp, checkpoint, beside)
     quiet = trainer.world.rank > 0 or None
     unit = "ex" if config.updates is None else "step"
     with tqdm(total=trainer.budget, initial=trainer.used, desc=desc, unit=unit, leave=False, disable=quiet) as bar:

@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from torch import nn
 from torch.autograd import Function
 
+from .files import require
 from .labels import label_tree
 
 # %% ../nbs/20_t5.ipynb #219b624f
@@ -578,6 +579,56 @@ def __call__(self: T5,
     out = [self._group(part, prompt, ids, lengths, start, trees, fused=fused, after=after) for part in parts]
     sizes = torch.tensor([len(tree.nodes) for tree in trees])
     return torch.cat(out)[send(back_in_order(torch.cat(parts), sizes), prompt.device)]
+
+# %% ../nbs/20_t5.ipynb #3a68a54e
+@patch
+def encode_all(self: T5,
+    prompt: torch.Tensor,  # [B, L, d]
+    ids: torch.Tensor,     # [B, T] token ids
+    lengths: torch.Tensor, # [B] of them are real; on the host
+    **how,                 # `fused` and `after`, as in `encode`
+) -> tuple:                # ([B, L + longest, d], [B, L + longest] True where an example has a row)
+    "The encoder's output of all examples, in order; zeros where a shorter one has no row."
+    order = lengths.argsort(stable=True)
+    there, back = (send(part, prompt.device) for part in (order, order.argsort()))
+    H, real = self._encode_runs(prompt[there], ids[there], lengths[order], **how)
+    return H[back], real[back]
+
+# %% ../nbs/20_t5.ipynb #ecb646d1
+@patch
+def _encode_padded(self: T5, prompt, ids, lengths, tokens):
+    "The encoder's output [b, L + tokens, d] at every position, that of padding included."
+    L, t = prompt.shape[1], min(ids.shape[1], tokens)
+    inside = send(torch.arange(t) < lengths[:, None], ids.device)
+    pad = self.config.pad_token_id
+    ids = F.pad(ids[:, :t].masked_fill(~inside, pad), (0, tokens - t), value=pad)
+    lay = layout(L, torch.full_like(lengths, tokens), prompt.device)
+    x = unpack(torch.cat(self._embed(prompt, ids, lay)), lay).view(len(ids), L + tokens, -1)
+    real = send((torch.arange(L + tokens) < lengths[:, None] + L).long(), ids.device)
+    return self.model.encoder(inputs_embeds=x, attention_mask=real).last_hidden_state
+
+@patch
+@torch.no_grad()
+def mean_states(self: T5,
+    prompt: torch.Tensor,  # [B, L, d]
+    ids: torch.Tensor,     # [B, T] token ids
+    lengths: torch.Tensor, # [B] of them are real; on the host
+    padded_to: int = None, # tokens up to which padding is counted too; None counts real positions alone
+    after: bool = False,   # as in `layout`
+) -> torch.Tensor:         # [B, d], at least float32
+    "The mean of the encoder's output over the positions of each example."
+    wide = torch.promote_types(self.model.dtype, torch.float32)
+    if padded_to is None:
+        H, real = self.encode_all(prompt, ids, lengths, fused=prompt.is_cuda, after=after)
+        return H.to(wide).sum(1)/real.sum(1, keepdim=True)
+    longest = int(lengths.max())
+    require(not after, f"padded_to={padded_to}: padding stands behind prompt and text: put the prompt before the text")
+    require(
+        longest <= padded_to,
+        f"padded_to={padded_to}: a text has {longest} tokens: choose a larger number or a smaller max_length")
+    n = max(1, self.rows//(prompt.shape[1] + padded_to)) # examples computed together
+    parts = zip(prompt.split(n), ids.split(n), lengths.split(n))
+    return torch.cat([self._encode_padded(*part, padded_to).to(wide).mean(1) for part in parts])
 
 # %% ../nbs/20_t5.ipynb #6a538477
 def keep_freed_memory() -> bool:

@@ -17,7 +17,7 @@ import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
-from .backbone import Backbone, Batch, split_log_probs, task_losses
+from .backbone import Backbone, Batch, regularised, split_log_probs, task_losses
 from .files import require
 from .pretrain import (
     Pretrained, PretrainConfig, fingerprint, is_trained, linear_warmup, ppt_train, pretrain, prompt_optimizer, tally)
@@ -42,6 +42,7 @@ class TuneConfig:
     patience: int = 5         # epochs without a better dev score
     seed: int = 0             # order of the samples
     keep: str = "best"        # one of `KEPT`: of the best dev epoch, or of the last
+    clip: float = None        # as in `PretrainConfig`; for FT of the gradient of all weights
 
     def __post_init__(self):
         require(self.keep in KEPT, f"keep='{self.keep}': choose {' or '.join(KEPT)}")
@@ -129,8 +130,9 @@ class PromptTuning(Tuning):
         dev: Batch,
         config: TuneConfig,
         on_epoch=None,        # as in `Tuning`
+        regulariser=None,     # of its gradient, as in `backbone.regularised`
     ):
-        self.scale = backbone.scale
+        self.scale, self.regulariser = backbone.scale, regulariser
         self.U, opt = prompt_optimizer(prompt, self.scale, config.weight_decay)
         super().__init__(opt, train, dev, config, on_epoch)
 
@@ -153,6 +155,9 @@ def learn(self: Tuning,
     loss, # of these rows, nats; a tensor of one number is not read before the epoch ends
 ):
     "Step along the gradient that has arrived."
+    if self.config.clip is not None:
+        moved = [weight for group in self.opt.param_groups for weight in group["params"]]
+        torch.nn.utils.clip_grad_norm_(moved, self.config.clip)
     self.opt.step()
     self.step += 1
     self.losses.append(loss)
@@ -205,12 +210,23 @@ def _serve(
             bar.set_postfix(running=len(running))
 
 # %% ../nbs/41_tune.ipynb #600722a0
+@torch.no_grad()
+def _regularise(backbone, tunings, prompts, batches):
+    "In the place of each gradient, what its `PromptTuning`'s regulariser makes of it; one pass for each regulariser."
+    named = {id(tuning.regulariser): tuning.regulariser for tuning in tunings if tuning.regulariser is not None}
+    for regulariser in named.values():
+        own = [i for i, tuning in enumerate(tunings) if tuning.regulariser is regulariser]
+        G = torch.stack([tunings[i].U.grad for i in own])/backbone.scale # dL/dP
+        turned = regularised(backbone, regulariser, G, prompts[own], [batches[i] for i in own])
+        for i, direction in zip(own, turned): tunings[i].U.grad = direction*backbone.scale
+
 def _learn_together(backbone, tunings):
     "Each `PromptTuning` learns from its next rows."
     batches = [tuning.train[tuning.next_rows()] for tuning in tunings]
     prompts = torch.stack([tuning.U for tuning in tunings])*backbone.scale
     losses = task_losses(backbone, prompts, batches)
     losses.sum().backward()
+    _regularise(backbone, tunings, prompts, batches)
     for tuning, loss in zip(tunings, losses.detach()): tuning.learn(loss)
 
 def _judge_together(backbone, tunings):
@@ -226,6 +242,7 @@ def tune_prompts(
     dev,                     # S batches
     configs,                 # S `TuneConfig`s
     on_epoch=None,           # called with (which, row of its log) after each epoch
+    regularisers=None,       # S of them, or None where the gradient stays as it is; none by default
 ) -> list:                   # S `Tuned`
     "S prompt tunings in one pass, equal to S separate ones within rounding; `seconds` is each one's share."
     S = len(prompts)
@@ -238,9 +255,11 @@ def tune_prompts(
     require(
         len(shapes) <= 1,
         "prompts: of different shapes; prompts tuned together need the same number of rows")
+    if regularisers is None: regularisers = [None]*S
+    require(len(regularisers) == S, f"regularisers: {len(regularisers)} for {S} prompts: give one each, or None")
     tunings = []
-    for which, given in enumerate(zip(prompts, train, dev, configs)):
-        tunings.append(PromptTuning(backbone, *given, on_epoch and partial(on_epoch, which)))
+    for which, (*given, regulariser) in enumerate(zip(prompts, train, dev, configs, regularisers)):
+        tunings.append(PromptTuning(backbone, *given, on_epoch and partial(on_epoch, which), regulariser))
     _serve(tunings, partial(_learn_together, backbone), partial(_judge_together, backbone), "tuning")
     return [Tuned(t.kept, pd.DataFrame(t.log), t.step, t.seconds) for t in tunings]
 
@@ -252,10 +271,11 @@ def tune_prompt(
     dev: Batch,           # early stopping; also scored before the first step, so tuning cannot lose on dev
     config: TuneConfig = TuneConfig(),
     on_epoch=None,        # called with the row of the log after each epoch; may raise to stop
+    regulariser=None,     # of its gradient, as in `backbone.regularised`
 ) -> Tuned:
     "Prompt tuning (PT), and the second phase of PPT and MetaPT: only the prompt moves (§3.2)."
     told = on_epoch and (lambda _, row: on_epoch(row))
-    return tune_prompts(backbone, [prompt], [train], [dev], [config], told)[0]
+    return tune_prompts(backbone, [prompt], [train], [dev], [config], told, [regulariser])[0]
 
 # %% ../nbs/41_tune.ipynb #8dac941b
 class ModelTuning(Tuning):
