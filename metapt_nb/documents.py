@@ -98,9 +98,9 @@ class _Collector:
     def add(self, text):
         self.counts["read"] += 1
         key = digest(normal_form(text))
-        own = Kept([], []) if key in self.seen else keep_sentences(text, self.rules)
-        if key in self.seen: self.counts["repeats"] += 1
-        elif not own.sentences: self.counts["short"] += 1
+        own = keep_sentences(text, self.rules)
+        if not own.sentences: self.counts["short"] += 1
+        elif key in self.seen: self.counts["repeats"] += 1
         else: self.kept.append(own)
         self.seen.add(key)
 
