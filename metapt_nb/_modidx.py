@@ -1393,6 +1393,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                    'metapt_nb.selfsup.fill': ('selfsup.html#fill', 'metapt_nb/selfsup.py'),
                                    'metapt_nb.selfsup.ppt_batch': ('selfsup.html#ppt_batch', 'metapt_nb/selfsup.py'),
                                    'metapt_nb.selfsup.read_back': ('selfsup.html#read_back', 'metapt_nb/selfsup.py'),
+                                   'metapt_nb.selfsup.released_config': ('selfsup.html#released_config', 'metapt_nb/selfsup.py'),
                                    'metapt_nb.selfsup.selfsup_tasks': ('selfsup.html#selfsup_tasks', 'metapt_nb/selfsup.py'),
                                    'metapt_nb.selfsup.similarity': ('selfsup.html#similarity', 'metapt_nb/selfsup.py'),
                                    'metapt_nb.selfsup.usual_k': ('selfsup.html#usual_k', 'metapt_nb/selfsup.py'),

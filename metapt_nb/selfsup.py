@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['SENTENCES', 'CENTRES', 'PAIR', 'PAIR_MASK_LAST', 'HARD_WORDS', 'ANY_LENGTH', 'TASK_TYPES', 'HELD_OUT_ROWS',
-           'PPT_LENGTHS', 'usual_k', 'SelfSupConfig', 'Scene', 'fill', 'encode_pairs', 'encode_choice', 'TaskType',
-           'MetaTask', 'TaskPair', 'SelfSupervised', 'selfsup_tasks', 'draw_rows', 'write_rows', 'read_back', 'able',
-           'similarity', 'ppt_batch']
+           'PPT_LENGTHS', 'NSS_LENGTHS', 'usual_k', 'SelfSupConfig', 'released_config', 'Scene', 'fill', 'encode_pairs',
+           'encode_choice', 'TaskType', 'MetaTask', 'TaskPair', 'SelfSupervised', 'selfsup_tasks', 'draw_rows',
+           'write_rows', 'read_back', 'able', 'similarity', 'ppt_batch']
 
-# %% ../nbs/32_selfsup.ipynb #e4513856
+# %% ../nbs/32_selfsup.ipynb #53b6ac9b
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import groupby
@@ -28,7 +28,7 @@ from .labels import LabelSet
 from .neighbours import NEXT, TRIES, Row, beside, choice_row, pair_row
 from .settings import settings_key
 
-# %% ../nbs/32_selfsup.ipynb #d1a96d4b
+# %% ../nbs/32_selfsup.ipynb #01fe2817
 def usual_k(
     n: int, # sentences
 ) -> int:
@@ -48,7 +48,7 @@ class SelfSupConfig:
     option_length: int = 32    # tokens of each option
     pair_template: str = None  # with {sentence}, {other}, {mask}; `PAIR` by default
     choice_template: str = None # with {text}, {options}, {mask}; the unified form's by default
-    centres: str = "embeddings" # what `scc` shows of a cluster, one of `CENTRES`
+    centres: str = "embeddings" # what `scc` shows of a cluster, one of `CENTRES`, or "encoder" where widths agree
     bare: bool = True          # letters are answered by their bare pieces, as released; else as words
     validate: int = 10         # tasks to validate on
     released: bool = False     # three slips of the released code, see below
@@ -59,9 +59,19 @@ class SelfSupConfig:
         require(self.types and not unknown, f"types={self.types}: choose from {', '.join(TASK_TYPES)}")
         require(2 <= self.n_options <= 16, f"n_options={self.n_options}: choose from 2 to 16")
         require(2 <= self.classes <= 26, f"classes={self.classes}: choose from 2 to 26")
-        require(self.centres in CENTRES, f"centres='{self.centres}': choose from {', '.join(CENTRES)}")
+        known = (*CENTRES, "encoder")
+        require(self.centres in known, f"centres='{self.centres}': choose from {', '.join(known)}")
 
-# %% ../nbs/32_selfsup.ipynb #6bb1b67c
+def released_config(
+    **changes, # of other settings
+) -> SelfSupConfig:
+    "The settings of SUPMER's released code, its slips included."
+    usual = dict(
+        k=250, sentence_length=389, option_length=86, choice_template="{text} ? {options} ? The correct one is {mask}",
+        released=True)
+    return SelfSupConfig(**usual | changes)
+
+# %% ../nbs/32_selfsup.ipynb #56f6a8e4
 SENTENCES = 100 # of a cluster, at most, of which its centre is the mean
 
 def _mean_embeddings(backbone, texts):
@@ -94,7 +104,7 @@ CENTRES = dict(
     embeddings=_centres_of(_mean_embeddings, True), raw_embeddings=_centres_of(_mean_embeddings, False),
     states=_centres_of(_mean_states, True), raw_states=_centres_of(_mean_states, False))
 
-# %% ../nbs/32_selfsup.ipynb #7896fe5a
+# %% ../nbs/32_selfsup.ipynb #b5eddf5a
 class Scene(NamedTuple):
     "Where a row is made."
     source: object  # `SelfSupervised`
@@ -121,7 +131,7 @@ class Scene(NamedTuple):
         released = self.source.config.released
         return Row(tuple(sentences), label) if released or len(texts) == len(sentences) else None
 
-# %% ../nbs/32_selfsup.ipynb #01b96cb2
+# %% ../nbs/32_selfsup.ipynb #2d31c6d2
 def _avoided(scene, i, taken): return taken if scene.source.config.released else taken | {i}
 
 def _nsp_row(scene, i, label, taken):
@@ -142,7 +152,7 @@ def _scss_row(scene, i, label, taken):
 
 def _scc_row(scene, i, label, taken): return scene.row([i], label)
 
-# %% ../nbs/32_selfsup.ipynb #df9a3280
+# %% ../nbs/32_selfsup.ipynb #778b66bd
 def _at_random(C): return lambda rng, n: rng.integers(C, size=n).tolist()
 def _equally(C): return lambda rng, n: rng.permutation(np.resize(rng.permutation(C), n)).tolist()
 
@@ -162,7 +172,7 @@ def fill(
             break
     return rows
 
-# %% ../nbs/32_selfsup.ipynb #f5fed9c0
+# %% ../nbs/32_selfsup.ipynb #1fa72de5
 PAIR = "{sentence} {mask} {other}"
 PAIR_MASK_LAST = "{sentence} ? {other} ? {mask}"
 HARD_WORDS = dict( # templates of hybrid prompts: words beside the soft prompt
@@ -185,7 +195,7 @@ def encode_pairs(
     fields = dict(sentence=backbone.first_pieces(first, length), other=backbone.first_pieces(second, length))
     return backbone.encode(fields, labels, words, template, ANY_LENGTH)
 
-# %% ../nbs/32_selfsup.ipynb #d876e76d
+# %% ../nbs/32_selfsup.ipynb #93473dff
 def _cut_options(backbone, options, length):
     "Options of each row, each cut to so many tokens."
     flat = iter(backbone.first_pieces([option for own in options for option in own], length))
@@ -208,7 +218,7 @@ def encode_choice(
     template = template or default_template(fields)
     return backbone.encode(fields, labels, template=template, max_length=ANY_LENGTH, options=names, bare=bare)
 
-# %% ../nbs/32_selfsup.ipynb #6dab79a8
+# %% ../nbs/32_selfsup.ipynb #b59cf903
 def _texts_of(scene, rows, k): return [scene.source.docs.texts[row.sentences[k]] for row in rows]
 def _labels_of(rows): return [row.label for row in rows]
 
@@ -245,7 +255,7 @@ def _write_centres(scene, rows):
         fields, _labels_of(rows), names, f"{{text}} ? {shown} ? The correct one is {{mask}}", ANY_LENGTH,
         bare=config.bare, vectors=vectors)
 
-# %% ../nbs/32_selfsup.ipynb #67629cd5
+# %% ../nbs/32_selfsup.ipynb #54608806
 @dataclass(frozen=True)
 class TaskType:
     "A type of self-supervised task."
@@ -264,7 +274,7 @@ TASK_TYPES = dict(
     scc=TaskType(
         "sentence to centre", lambda c: c.classes, lambda c: _equally(c.classes), _scc_row, _write_centres, .5))
 
-# %% ../nbs/32_selfsup.ipynb #8192a886
+# %% ../nbs/32_selfsup.ipynb #5caa76cb
 class MetaTask(NamedTuple):
     "A task, encoded."
     support: Batch # rows to adapt on
@@ -316,6 +326,10 @@ class SelfSupervised:
     @cached_property
     def centres(self) -> torch.Tensor: # [k, d]
         "What stands for each cluster among the input vectors, of its sentences to learn from."
+        if self.config.centres == "encoder":
+            width, d = self.middles.shape[1], self.backbone.d
+            require(width == d, f"centres='encoder': width {width}, the backbone has {d}: choose another of CENTRES")
+            return torch.from_numpy(self.middles).to(self.backbone.device, self.backbone.prompt_dtype)
         some = [[self.docs.texts[i] for i in rows[:SENTENCES]] for rows in self.rows["learn"]]
         return CENTRES[self.config.centres](self.backbone, some)
 
@@ -323,7 +337,7 @@ class SelfSupervised:
         "The clusters that have sentences in a part."
         return [c for c, rows in enumerate(self.rows[part]) if len(rows)]
 
-# %% ../nbs/32_selfsup.ipynb #06d02709
+# %% ../nbs/32_selfsup.ipynb #27dfd923
 def selfsup_tasks(
     backbone: Backbone,
     docs: Documents,
@@ -344,7 +358,7 @@ def selfsup_tasks(
         "add text, or choose a larger k and a smaller min_size")
     return made
 
-# %% ../nbs/32_selfsup.ipynb #ca35c7d4
+# %% ../nbs/32_selfsup.ipynb #24df4347
 def _sentences(rows): return {j for row in rows for j in row.sentences}
 
 def draw_rows(
@@ -375,7 +389,7 @@ def write_rows(
     "Rows as the backbone reads them."
     return TASK_TYPES[kind].write(Scene(source, None, "learn", tuple(clusters)), rows)
 
-# %% ../nbs/32_selfsup.ipynb #2b57ee61
+# %% ../nbs/32_selfsup.ipynb #b3bae0f7
 def read_back(
     backbone: Backbone,
     batch: Batch,
@@ -388,7 +402,7 @@ def read_back(
     runs = ([(given, list(run)) for given, run in groupby(ids, lambda i: i < 0)] for ids in lines)
     return [" ".join(told(run, given) for given, run in line) for line in runs]
 
-# %% ../nbs/32_selfsup.ipynb #13b1fbe6
+# %% ../nbs/32_selfsup.ipynb #af54f46b
 def able(
     source: SelfSupervised,
     kind: str,   # one of `TASK_TYPES`
@@ -438,7 +452,7 @@ def _encoded(source, kind, rng, clusters, support, query):
         f"'{kind}' without a sentence in common: add text, draw fewer rows or choose a smaller k")
     return MetaTask(*(write_rows(source, kind, clusters, rows) for rows in halves))
 
-# %% ../nbs/32_selfsup.ipynb #fe10a9f7
+# %% ../nbs/32_selfsup.ipynb #c0fa9cc8
 def _clusters_of(source, rng, n, rows):
     "A type, and the clusters of n tasks of it."
     kind = source.config.types[rng.integers(len(source.config.types))]
@@ -471,7 +485,7 @@ def draw_pairs(self: SelfSupervised,
         pairs.append(TaskPair(task, partner, similarity(self, clusters, others)))
     return pairs
 
-# %% ../nbs/32_selfsup.ipynb #e506ae82
+# %% ../nbs/32_selfsup.ipynb #94fe2968
 HELD_OUT_ROWS = 16 # query rows of a task to validate on, at most
 
 def _held_out_rows(source, kind, rng, support):
@@ -498,9 +512,10 @@ def to_validate(self: SelfSupervised,
         tasks.append(MetaTask(*(write_rows(self, kind, clusters, rows) for rows in halves)))
     return tasks
 
-# %% ../nbs/32_selfsup.ipynb #0e528dcc
+# %% ../nbs/32_selfsup.ipynb #60c98d4e
 PPT_LENGTHS = {**dict.fromkeys((2, 3, 4), (400, 50)), 5: (400, 40), 6: (300, 40), 7: (250, 30), 8: (200, 30),
                9: (200, 30), **dict.fromkeys(range(10, 17), (150, 20))} # options -> tokens of text and of each option
+NSS_LENGTHS = {6: (389, 86)}
 
 def _by_size(dataset):
     "Number of options -> rows."
