@@ -72,7 +72,7 @@ def released_config(
     return SelfSupConfig(**usual | changes)
 
 # %% ../nbs/32_selfsup.ipynb #56f6a8e4
-SENTENCES = 100 # of a cluster, at most, of which its centre is the mean
+SENTENCES = 40 # of a cluster, at most, of which its centre is the mean
 
 def _mean_embeddings(backbone, texts):
     "The mean input embedding of each text's tokens [n, d]."
