@@ -416,7 +416,7 @@ def able(
     require(
         len(enough) >= need,
         f"{source.docs.name}: {len(enough)} clusters have the {own.needs*rows:.0f} sentences that {rows} rows of "
-        f"'{kind}' need, of {need}: add text, draw fewer rows or choose a smaller k")
+        f"'{kind}' need, a task and its partner take {need}: add text, draw fewer rows or choose a smaller k")
     return enough
 
 def similarity(
