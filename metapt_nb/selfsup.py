@@ -302,7 +302,9 @@ class SelfSupervised:
     def name(self) -> str:
         "A digest of the sentences, their clusters, what is held out and the settings."
         indices = (np.asarray(own, dtype="<i8").tobytes() for own in (self.clusters.assign, self.held))
-        return digest(self.docs.hash, *indices, settings_key(self.config))
+        # elsewhere embeddings count by the clusters that they make: they are the same only up to rounding
+        shown = [self.X.tobytes()] if self.config.centres == "encoder" else []
+        return digest(self.docs.hash, *indices, *shown, settings_key(self.config))
 
     @cached_property
     def rows(self) -> dict: # part -> sentences of each cluster
