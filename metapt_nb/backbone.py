@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['EMBEDDED_PACKAGE', 'EMBEDDED_CONFIG', 'MASK', 'MOST_COMMON', 'KINDS', 'TOKENIZERS', 'OWN', 'TINY_WORDS', 'WORDS',
            'TEMPLATE', 'POSITIONS', 'INITS', 'dequantise', 'embedded_weights', 'Marks', 'Kind', 'Backbone',
-           'pick_device', 'pick_dtype', 'find_kind', 'default_words', 'Batch', 'concat', 'Frame', 'Written',
-           'split_log_probs', 'task_losses', 'task_states', 'regularised']
+           'pick_device', 'pick_dtype', 'find_kind', 'default_words', 'Batch', 'concat', 'MetaTask', 'TaskPair',
+           'Frame', 'Written', 'split_log_probs', 'task_losses', 'task_states', 'regularised']
 
 # %% ../nbs/23_backbone.ipynb #8572d0b2
 import json, re
@@ -415,9 +415,15 @@ def default_words(
 
 # %% ../nbs/23_backbone.ipynb #dd157fb3
 @patch
-def _label_pieces(self: Backbone, word, space):
+def _bare_piece(self: Backbone, word):
+    "The one token that is written just so, as a list; an empty one where there is none."
+    found = _known_id(self.tokenizer, word.strip())
+    return [] if found is None else [found]
+
+@patch
+def _label_pieces(self: Backbone, word, space, bare=False):
     "Token ids of a label; `InputError` where the vocabulary has no way to write it."
-    pieces = self._pieces(word.strip(), space)
+    pieces = self._bare_piece(word) if bare else self._pieces(word.strip(), space)
     unknown = self.tokenizer.unk_token_id
     written = pieces and (unknown is None or unknown not in pieces)
     if not written: raise InputError(f"label word '{word}': not in the vocabulary: choose a plain word")
@@ -429,11 +435,12 @@ def label_set(self: Backbone,
     template: str = TEMPLATE, # they stand in its {mask}
     per_piece: bool = False,  # score by the mean over a label's pieces, not by their sum
     closed: bool = False,     # whether every label ends the text, not only one that begins another its hole
+    bare: bool = False,       # each label is the one piece spelt like it, without the mark of a word's beginning
 ) -> LabelSet:
     "Labels as this backbone reads them; `InputError` where two cannot be told apart."
     require(len(words) >= 2, f"words: {len(words)} given: give at least two label words, one per class")
     space = template.partition(MASK_HOLE)[0][-1:].isspace()
-    pieces = [self._label_pieces(word, space) for word in words]
+    pieces = [self._label_pieces(word, space, bare) for word in words]
     require_distinct(words, pieces)
     if not self.lm.spans: pieces = ended(pieces, self.tokenizer.eos_token_id if closed else self.marks.end, closed)
     require(
@@ -463,6 +470,7 @@ class Batch:
     truncated: int         # texts that were cut
     cut: dict              # field -> texts in which it was cut
     position: str = "before" # the prompt stands "before" the text or "after" it
+    vectors: torch.Tensor = None # [M, d] what negative ids stand for, −1 the first; None where all ids are tokens
 
     def __len__(self): return len(self.labels)
     def __getitem__(self, idx):
@@ -497,6 +505,17 @@ class Batch:
         return [self.sets[i] for i in self.owns.tolist()]
 
 # %% ../nbs/23_backbone.ipynb #409a44cf
+def _joined_vectors(batches):
+    "The ids of each batch, counted over the vectors of all, and these."
+    if all(batch.vectors is None for batch in batches): return [batch.ids for batch in batches], None
+    found, rows, before = [], [], 0
+    for batch in batches:
+        rows.append(torch.where(batch.ids < 0, batch.ids - before, batch.ids))
+        if batch.vectors is None: continue
+        found.append(batch.vectors)
+        before += len(batch.vectors)
+    return rows, torch.cat(found)
+
 def concat(
     batches, # batches of one backbone
 ) -> Batch:
@@ -506,17 +525,39 @@ def concat(
         len(positions) == 1,
         f"batches: prompts {' and '.join(positions)} the text: encode them all with one position")
     longest = max(batch.ids.shape[1] for batch in batches)
+    rows, vectors = _joined_vectors(batches)
     # positions past a length are masked, whatever stands there
-    ids = torch.cat([F.pad(batch.ids, (0, longest - batch.ids.shape[1])) for batch in batches])
+    ids = torch.cat([F.pad(own, (0, longest - own.shape[1])) for own in rows])
     sets = {}
     places = [torch.tensor([sets.setdefault(own, len(sets)) for own in batch.sets]) for batch in batches]
     owns = torch.cat([place[batch.owns] for place, batch in zip(places, batches)])
     join = lambda name: torch.cat([getattr(batch, name) for batch in batches])
     return replace(
         batches[0], ids=ids, lengths=join("lengths"), holes=join("holes"), labels=join("labels"),
-        sets=tuple(sets), owns=owns)
+        sets=tuple(sets), owns=owns, vectors=vectors)
+
+# %% ../nbs/23_backbone.ipynb #7d372b21
+class MetaTask(NamedTuple):
+    "A task, encoded."
+    support: Batch # rows to adapt on
+    query: Batch   # rows to be judged by
+
+class TaskPair(NamedTuple):
+    "A task, and another of the same source that is mixed into it."
+    task: MetaTask
+    partner: MetaTask # its query rows alone count
+    alike: float      # s_dom, 0 … 1: how near the two are
 
 # %% ../nbs/23_backbone.ipynb #fdb1fab1
+def _is_vector(text): return isinstance(text, (int, np.integer)) # in place of a text: the number of a vector
+
+def _check_vectors(columns, vectors, d):
+    asked = [text for column in columns.values() for text in column if _is_vector(text)]
+    M = 0 if vectors is None else len(vectors)
+    wrong = [number for number in asked if not 0 <= number < M]
+    require(not wrong, f"vector {''.join(map(str, wrong[:1]))}: {M} are given: count them from 0, and pass vectors=…")
+    if M and vectors.shape[-1] != d: raise InputError(f"vectors: width {vectors.shape[-1]}, this backbone has {d}")
+
 def _check_labels(labels, sets, owns):
     counts = np.array([len(own) for own in sets])[owns.numpy()]
     wrong = np.flatnonzero((labels < 0) | (labels >= counts))
@@ -528,6 +569,7 @@ def _check_labels(labels, sets, owns):
 
 def _check_texts(name, texts):
     for i, text in enumerate(texts):
+        if _is_vector(text): continue
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"{name}: row {i} is empty: remove it or fill it")
 
@@ -598,13 +640,19 @@ def _write(frame, pieces, max_length, first):
     return Written(ids, hole, tuple(cut))
 
 @patch
+def _field_pieces(self: Backbone, texts, spaced):
+    "Token ids of each text of a field; a vector is one piece."
+    said = ["" if _is_vector(text) else f" {text}" if spaced else text for text in texts]
+    tokens = self.tokenizer(said, add_special_tokens=False)["input_ids"] if said else []
+    return [[-1 - int(text)] if _is_vector(text) else own for text, own in zip(texts, tokens)]
+
+@patch
 def _write_all(self: Backbone, columns, template, max_length, first):
     "`Written` for each example."
     frame = self.frame(template)
     tokens = {}
     for name, space in zip(frame.fields, frame.spaces):
-        texts = [f" {text}" for text in columns[name]] if space and self.spaced else columns[name]
-        tokens[name] = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        tokens[name] = self._field_pieces(columns[name], space and self.spaced)
     rows = zip(*tokens.values())
     return [_write(frame, dict(zip(tokens, row)), max_length, first) for row in rows]
 
@@ -625,7 +673,7 @@ def _own_sets(self: Backbone, options, words, template, n, **how):
     return tuple(sets), torch.tensor(owns, dtype=torch.long)
 
 @patch
-def _as_batch(self: Backbone, written, labels, sets, owns, template, position):
+def _as_batch(self: Backbone, written, labels, sets, owns, template, position, vectors=None):
     "Written examples as a batch on this device."
     ids, lengths = _pad([row.ids for row in written], self.tokenizer.pad_token_id or 0)
     most = int(ids.max()) if len(written) else 0
@@ -637,7 +685,8 @@ def _as_batch(self: Backbone, written, labels, sets, owns, template, position):
     cut = {name: sum(name in row.cut for row in written) for name in template.fields}
     return Batch(
         ids.to(self.device), lengths, holes, torch.as_tensor(labels, dtype=torch.long), sets, owns,
-        template.string, sum(bool(row.cut) for row in written), cut, position)
+        template.string, sum(bool(row.cut) for row in written), cut, position,
+        None if vectors is None else vectors.to(self.device))
 
 # %% ../nbs/23_backbone.ipynb #47077304
 @patch
@@ -652,19 +701,22 @@ def encode(self: Backbone,
     per_piece: bool = False,  # as in `label_set`
     position: str = "before", # where the prompt stands: one of `POSITIONS`
     closed: bool = False,     # as in `label_set`
+    bare: bool = False,       # as in `label_set`
+    vectors=None,             # [M, d]; a number in place of a text, counted from 0, stands for one of them
 ) -> Batch:
     "Texts in the template, labels as indices of the label words; `InputError` names the first wrong row."
     require(position in POSITIONS, f"position='{position}': choose {' or '.join(POSITIONS)}")
     template = Template(str(template))
     columns = _by_field(texts, template)
     _check_columns(columns, labels, options)
+    _check_vectors(columns, vectors, self.d)
     n = len(columns[template.fields[0]])
     known = np.full(n, -1) if labels is None else np.asarray(labels)
     if words is None and options is None: words = default_words(known)
-    sets, owns = self._own_sets(options, words, template.string, n, per_piece=per_piece, closed=closed)
+    sets, owns = self._own_sets(options, words, template.string, n, per_piece=per_piece, closed=closed, bare=bare)
     if labels is not None: _check_labels(known, sets, owns)
     written = self._write_all(columns, template, max_length, first)
-    return self._as_batch(written, known, sets, owns, template, position)
+    return self._as_batch(written, known, sets, owns, template, position, vectors)
 
 # %% ../nbs/23_backbone.ipynb #5a779945
 @patch
@@ -689,6 +741,17 @@ def encode_rows(self: Backbone,
     if words is None: words = some.classes or None
     texts = fields if len(fields) > 1 else next(iter(fields.values()))
     return self.encode(texts, some.labels, words, template, options=some.options, **kwargs)
+
+# %% ../nbs/23_backbone.ipynb #7624c747
+@patch
+def first_pieces(self: Backbone,
+    texts,     # strings
+    most: int, # tokens of each that stay
+) -> list:
+    "Each text up to the end of its token `most`."
+    if not texts: return []
+    told = self.tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return [text if len(ends) <= most else text[:ends[most - 1][1]] for text, ends in zip(texts, told)]
 
 # %% ../nbs/23_backbone.ipynb #3864efd3
 @patch
@@ -719,7 +782,8 @@ def states(self: Backbone,
     if prompt.dim() == 2:
         prompt = prompt.expand(len(batch), *prompt.shape)
         shared = torch.zeros(len(batch), dtype=torch.long)
-    asked = Asked(prompt, batch.ids, batch.lengths, batch.holes, trees, batch.position == "after", shared)
+    behind = batch.position == "after"
+    asked = Asked(prompt, batch.ids, batch.lengths, batch.holes, trees, behind, shared, batch.vectors)
     return self.lm.states(asked, twice).to(self.prompt_dtype)
 
 # %% ../nbs/23_backbone.ipynb #4bf791b9
@@ -853,14 +917,24 @@ def _name_rows(backbone, n_tokens, generator, names):
     others = drawn[torch.arange(n_tokens - len(means)) % len(drawn)] # again from the first when they run out
     return torch.cat([*(row[None] for row in means), E[send(others, E.device)]])
 
-INITS = {"vocab": _vocab_rows, "normal": _normal_rows, "text": _text_rows, "names": _name_rows}
+def _repeated_row(backbone, n_tokens, generator, piece):
+    "One piece's embedding in every row."
+    name = piece or backbone.tokenizer.unk_token
+    ids = backbone.tokenizer.convert_tokens_to_ids([name] if name else [])
+    unknown = backbone.tokenizer.unk_token
+    known = ids and ids[0] is not None and (name == unknown or ids[0] != backbone.tokenizer.unk_token_id)
+    require(known, f"how='repeated': text={piece!r} is no piece of this vocabulary: give one, such as '▁the'")
+    return backbone.embedding[ids[0]].expand(n_tokens, -1).clone()
+
+INITS = {
+    "vocab": _vocab_rows, "normal": _normal_rows, "text": _text_rows, "names": _name_rows, "repeated": _repeated_row}
 
 @patch
 def init_prompt(self: Backbone,
     n_tokens: int = 20,    # L
-    how: str = "vocab",    # "vocab" (rows of the embedding table), "normal" (N(0, scale²)), "text" or "names"
+    how: str = "vocab",    # "vocab" (rows of the embedding table), "normal" (N(0, scale²)), "text", "names", "repeated"
     seed: int = 0,
-    text=None,             # for how="text": its pieces, repeated to L rows; for how="names": a list of tasks' names
+    text=None,             # for "text": its pieces, repeated; "names": tasks' names; "repeated": a piece, <unk> by default
 ) -> torch.Tensor:         # [L, d]
     "An initial soft prompt."
     require(n_tokens >= 1, f"n_tokens={n_tokens}: a prompt needs at least one row")
@@ -879,7 +953,7 @@ def mean_states(self: Backbone,
     "The mean hidden state of each example, its prompt included; never differentiated."
     self._check_prompt(prompt, batch)
     if prompt.dim() == 2: prompt = prompt.expand(len(batch), *prompt.shape)
-    asked = Asked(prompt, batch.ids, batch.lengths, batch.holes, [], batch.position == "after")
+    asked = Asked(prompt, batch.ids, batch.lengths, batch.holes, [], batch.position == "after", vectors=batch.vectors)
     return self.lm.mean_states(asked, padded_to).to(self.prompt_dtype)
 
 def task_states(

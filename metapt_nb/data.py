@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['pd', 'FIVE', 'VADER', 'EMBEDDED', 'READINGS', 'CLASSES', 'letters', 'Dataset', 'normal_form', 'Content',
            'row_content', 'Copies', 'find_copies', 'check_options', 'joined', 'make_dataset', 'rating_to_class',
-           'sentences', 'Embedded', 'right_options', 'load_dataset', 'upstream_audit', 'overlap', 'upstream_overlap',
-           'FewShot', 'balanced_quota', 'Urns', 'few_shot', 'require_thresholds', 'confident_audit', 'pseudo_label']
+           'sentences', 'wikipedia_pages', 'Embedded', 'right_options', 'load_dataset', 'upstream_audit', 'overlap',
+           'upstream_overlap', 'FewShot', 'balanced_quota', 'Urns', 'few_shot', 'require_thresholds', 'confident_audit',
+           'pseudo_label']
 
 # %% ../nbs/11_data.ipynb #d733b6ab
 import bz2, csv, io, re, tarfile
@@ -260,14 +261,18 @@ def sentences(
     return [piece for piece in pieces if min_words <= len(piece.split()) <= max_words]
 
 # %% ../nbs/11_data.ipynb #131f29e3
-def _wikipedia():
-    "Sentences of the Wikipedia extract inside gensim's test data, unlabelled."
+def wikipedia_pages() -> list: # of strings
+    "The articles of the Wikipedia extract inside gensim's test data, without headings, tables and marks."
     from gensim.corpora.wikicorpus import extract_pages, filter_wiki
     from gensim.test.utils import datapath
     path = datapath("enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2")
     with bz2.open(path, "rb") as f: pages = [filter_wiki(text) for _, text, _ in extract_pages(f, ("0",))]
-    lines = [line for page in pages for line in page.split("\n") if line[:1].isalpha()] # no headings, no tables
-    return sentences([re.sub(r"\[\[|\]\]|'{2,}", "", line) for line in lines]), None
+    prose = ("\n".join(line for line in page.split("\n") if line[:1].isalpha()) for page in pages)
+    return [re.sub(r"\[\[|\]\]|'{2,}", "", page) for page in prose]
+
+def _wikipedia():
+    "Their sentences, unlabelled."
+    return sentences(wikipedia_pages()), None
 
 # %% ../nbs/11_data.ipynb #302c46c4
 @dataclass(frozen=True)

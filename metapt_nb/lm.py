@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from torch import nn
 
 from .files import require
-from .t5 import PLAIN, RMSNorm, T5, back_in_order, build_t5, send
+from .t5 import PLAIN, RMSNorm, T5, back_in_order, build_t5, send, token_rows
 
 # %% ../nbs/21_lm.ipynb #d52c735b
 class Asked(NamedTuple):
@@ -29,6 +29,7 @@ class Asked(NamedTuple):
     trees: list           # B `labels.Tree`s
     after: bool = False   # whether the prompt stands behind the text, before what is asked of a causal model
     shared: torch.Tensor = None # [B] examples of equal numbers have the same prompt; on the host; None: unknown
+    vectors: torch.Tensor = None # [M, d] what negative ids stand for, as in `t5.token_rows`
 
 class LM:
     "A frozen language model of one kind."
@@ -90,7 +91,8 @@ class EncoderDecoder(LM):
 
     def states(self, asked, twice):
         fused = asked.prompt.is_cuda and not twice # fused attention is differentiable once
-        return self.t5(asked.prompt, asked.ids, asked.lengths, self.start, asked.trees, fused, asked.after)
+        given = asked.prompt, asked.ids, asked.lengths, self.start, asked.trees
+        return self.t5(*given, fused, asked.after, asked.vectors)
     def repeats(self, name): return "embed_tokens" in name
     def rows_of_head(self, ids): return self.model.lm_head.weight[ids]
     def head(self, states): return self.model.lm_head(states)
@@ -197,9 +199,9 @@ class Hosted(LM):
         with sdpa_kernel(SDPBackend.MATH) if twice else nullcontext():
             return self.model.base_model(inputs_embeds=x, attention_mask=mask, **more)[0].flatten(0, 1)
 
-    def embed(self, prompt, ids, lengths=None):
+    def embed(self, prompt, ids, lengths=None, vectors=None):
         "Prompt rows and the embeddings of tokens [b, L + t, d]; the prompt goes behind `lengths` tokens where given."
-        tokens = self.model.get_input_embeddings()(ids)
+        tokens = token_rows(self.model.get_input_embeddings(), ids, vectors)
         x = torch.cat([prompt.to(tokens.dtype), tokens], 1)
         if lengths is None: return x
         order = send(behind_text(prompt.shape[1], lengths, x.shape[1]), x.device)
@@ -375,7 +377,7 @@ class Causal(Hosted):
         prompt = asked.prompt[send(torch.stack([pack[0] for pack in part]), asked.ids.device)]
         lengths, counts = asked.lengths[examples], torch.tensor([len(pack) for pack in part])
         given = sequence(prompt.shape[1], asked.ids[there], lengths, trees, counts)
-        x = self.embed(prompt, given.ids, lengths if asked.after else None)
+        x = self.embed(prompt, given.ids, lengths if asked.after else None, asked.vectors)
         return self.body(twice, x, given.sees, position_ids=given.places, use_cache=False)[given.read]
 
 # %% ../nbs/21_lm.ipynb #d196b67c
@@ -446,7 +448,8 @@ class Masked(Hosted):
         lengths, L, device = opened.lengths[part], asked.prompt.shape[1], asked.prompt.device
         T = int(lengths.max()) + L
         tokens = opened.ids[send(part, device), :T - L]
-        x = self.embed(asked.prompt[send(opened.owners[part], device)], tokens, lengths if asked.after else None)
+        own = asked.prompt[send(opened.owners[part], device)]
+        x = self.embed(own, tokens, lengths if asked.after else None, asked.vectors)
         real = torch.arange(T) < lengths[:, None] + L
         sees = None if real.all() else send(real[:, None, None], device)
         read = torch.arange(len(part))*T + opened.read[part] + (0 if asked.after else L)
@@ -459,7 +462,7 @@ def mean_states(self: EncoderDecoder,
     padded_to: int = None, # tokens up to which padding is counted too, as in `t5.T5.mean_states`
 ) -> torch.Tensor:         # [B, d]
     "The mean of the encoder's output over the positions of each example."
-    return self.t5.mean_states(asked.prompt, asked.ids, asked.lengths, padded_to, asked.after)
+    return self.t5.mean_states(asked.prompt, asked.ids, asked.lengths, padded_to, asked.after, asked.vectors)
 
 @patch
 @torch.no_grad()
@@ -477,7 +480,7 @@ def mean_states(self: Hosted,
 def _mean_of_run(self: Hosted, part, asked):
     lengths, L, there = asked.lengths[part], asked.prompt.shape[1], send(part, asked.ids.device)
     T = int(lengths.max()) + L
-    x = self.embed(asked.prompt[there], asked.ids[there, :T - L], lengths if asked.after else None)
+    x = self.embed(asked.prompt[there], asked.ids[there, :T - L], lengths if asked.after else None, asked.vectors)
     real = send(torch.arange(T) < lengths[:, None] + L, x.device)
     # a causal model's texts see no padding, which stands behind them
     states = self.body(False, x, real[:, None, None] if self.behind else None).view(len(part), T, -1)

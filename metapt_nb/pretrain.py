@@ -319,6 +319,7 @@ def fingerprint(
     if batch.plain: said = [batch.word_ids.cpu().numpy().tobytes()]
     else: said = [batch.owns.numpy().tobytes(), *(repr((own.pieces, own.per_piece)) for own in batch.sets)]
     if batch.position != "before": said.append(batch.position)
+    if batch.vectors is not None: said.append(batch.vectors.cpu().numpy().tobytes())
     rows = [np.asarray(some, dtype="<i8") for task in parts for some in task]
     return digest(*(array.tobytes() for array in encoded), *said, *(array.tobytes() for array in rows))
 

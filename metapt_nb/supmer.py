@@ -15,7 +15,7 @@ import numpy as np, torch, torch.nn.functional as F
 
 from .backbone import Backbone, Batch, concat, task_losses, task_states
 from .files import digest, require
-from .learners import TaskPair, check_source
+from .learners import check_source
 from .maml import held_out_score, sum_together
 from .pretrain import Pretrained, PretrainConfig, pretrain
 from .ranks import ranks
@@ -38,7 +38,7 @@ def answer_pieces(
 
 def _encoded(backbone, prompt, batch):
     after, fused = batch.position == "after", prompt.is_cuda
-    return backbone.lm.t5.encode_all(prompt, batch.ids, batch.lengths, fused=fused, after=after)
+    return backbone.lm.t5.encode_all(prompt, batch.ids, batch.lengths, fused=fused, after=after, vectors=batch.vectors)
 
 def mix(
     one,                 # ([B, T, d], [B, T] True where there is a row)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'build_t5', 'RMSNorm', 'GatedGELU', 'send', 'Layout', 'layout', 'unpack', 'pack', 'Attention',
-           'CrossAttention', 'FeedForward', 'EncoderLayer', 'DecoderLayer', 'Weights', 'T5', 'attend', 'Memory',
-           'Steps', 'steps', 'runs', 'back_in_order', 'keep_freed_memory']
+           'CrossAttention', 'FeedForward', 'EncoderLayer', 'DecoderLayer', 'Weights', 'T5', 'attend', 'token_rows',
+           'Memory', 'Steps', 'steps', 'runs', 'back_in_order', 'keep_freed_memory']
 
 # %% ../nbs/20_t5.ipynb #1f18209d
 import ctypes, math, platform
@@ -377,14 +377,25 @@ def _bias(self: T5, stack, real):
     bias = stack.block[0].layer[0].SelfAttention.compute_bias(T, T)
     return bias.masked_fill(~real[:, None, None], low).contiguous()
 
+# %% ../nbs/20_t5.ipynb #48e40df7
+def token_rows(
+    table,        # function: token ids -> rows of the embedding table
+    ids,          # [...] token ids; −1 − c is the c-th vector
+    vectors=None, # [M, d]; without them all ids are tokens
+):                # [..., d]
+    "The rows that a model reads for ids: embeddings of tokens, or given vectors."
+    if vectors is None: return table(ids)
+    rows = table(ids.clamp(min=0))
+    given = vectors.to(rows.dtype)[(-1 - ids).clamp(min=0)]
+    return torch.where((ids < 0)[..., None], given, rows)
+
 # %% ../nbs/20_t5.ipynb #500065b2
 @patch
-def _embed(self: T5, prompt, ids, lay):
+def _embed(self: T5, prompt, ids, lay, vectors=None):
     "Packed prompt rows [b·L, d] and token embeddings [N − b·L, d]."
-    E = self.model.shared.weight
-    rows = prompt.reshape(-1, prompt.shape[-1]).to(E.dtype)
+    rows = prompt.reshape(-1, prompt.shape[-1]).to(self.model.shared.weight.dtype)
     t = lay.real.shape[1] - prompt.shape[1]
-    return rows, F.embedding(ids[:, :t].reshape(-1)[lay.tokens], E)
+    return rows, token_rows(self.model.shared, ids[:, :t].reshape(-1)[lay.tokens], vectors)
 
 @patch
 def _project(self: T5, x, weights):
@@ -398,11 +409,12 @@ def encode(self: T5,
     lengths: torch.Tensor, # [b] on the host
     fused: bool = False,
     after: bool = False,   # as in `layout`
+    vectors=None,          # [M, d] as in `token_rows`
 ) -> tuple:                # ([b, T, d], Layout)
     "The encoder's output, zeros at padding."
     lay = layout(prompt.shape[1], lengths, prompt.device, after)
     bias = self._bias(self.model.encoder, lay.real)
-    rows, tokens = self._embed(prompt, ids, lay)
+    rows, tokens = self._embed(prompt, ids, lay, vectors)
     x = torch.cat([rows, tokens])
     for number, layer in enumerate(self._encoder_layers):
         if number > 0: qkv = self._project(x, layer.attention)
@@ -571,12 +583,14 @@ def __call__(self: T5,
     trees=None,            # B `labels.Tree`s; by default each asks at the mask alone
     fused: bool = False,   # fused attention: faster on a GPU, once differentiable
     after: bool = False,   # whether the prompt stands behind the text
+    vectors=None,          # [M, d] as in `token_rows`
 ) -> torch.Tensor:         # [Σ N, d]
     "The decoder's output at each node of each example's tree, in order; no work is done on padding."
     if len(lengths) == 0: return prompt.new_zeros(0, self.config.d_model, dtype=self.model.dtype)
     if trees is None: trees = [PLAIN]*len(lengths)
     parts = self.groups(lengths, trees)
-    out = [self._group(part, prompt, ids, lengths, start, trees, fused=fused, after=after) for part in parts]
+    how = dict(fused=fused, after=after, vectors=vectors)
+    out = [self._group(part, prompt, ids, lengths, start, trees, **how) for part in parts]
     sizes = torch.tensor([len(tree.nodes) for tree in trees])
     return torch.cat(out)[send(back_in_order(torch.cat(parts), sizes), prompt.device)]
 
@@ -586,7 +600,7 @@ def encode_all(self: T5,
     prompt: torch.Tensor,  # [B, L, d]
     ids: torch.Tensor,     # [B, T] token ids
     lengths: torch.Tensor, # [B] of them are real; on the host
-    **how,                 # `fused` and `after`, as in `encode`
+    **how,                 # `fused`, `after` and `vectors`, as in `encode`
 ) -> tuple:                # ([B, L + longest, d], [B, L + longest] True where an example has a row)
     "The encoder's output of all examples, in order; zeros where a shorter one has no row."
     order = lengths.argsort(stable=True)
@@ -596,14 +610,14 @@ def encode_all(self: T5,
 
 # %% ../nbs/20_t5.ipynb #ecb646d1
 @patch
-def _encode_padded(self: T5, prompt, ids, lengths, tokens):
+def _encode_padded(self: T5, prompt, ids, lengths, tokens, vectors=None):
     "The encoder's output [b, L + tokens, d] at every position, that of padding included."
     L, t = prompt.shape[1], min(ids.shape[1], tokens)
     inside = send(torch.arange(t) < lengths[:, None], ids.device)
     pad = self.config.pad_token_id
     ids = F.pad(ids[:, :t].masked_fill(~inside, pad), (0, tokens - t), value=pad)
     lay = layout(L, torch.full_like(lengths, tokens), prompt.device)
-    x = unpack(torch.cat(self._embed(prompt, ids, lay)), lay).view(len(ids), L + tokens, -1)
+    x = unpack(torch.cat(self._embed(prompt, ids, lay, vectors)), lay).view(len(ids), L + tokens, -1)
     real = send((torch.arange(L + tokens) < lengths[:, None] + L).long(), ids.device)
     return self.model.encoder(inputs_embeds=x, attention_mask=real).last_hidden_state
 
@@ -615,11 +629,12 @@ def mean_states(self: T5,
     lengths: torch.Tensor, # [B] of them are real; on the host
     padded_to: int = None, # tokens up to which padding is counted too; None counts real positions alone
     after: bool = False,   # as in `layout`
+    vectors=None,          # [M, d] what negative ids stand for, as in `token_rows`
 ) -> torch.Tensor:         # [B, d], at least float32
     "The mean of the encoder's output over the positions of each example."
     wide = torch.promote_types(self.model.dtype, torch.float32)
     if padded_to is None:
-        H, real = self.encode_all(prompt, ids, lengths, fused=prompt.is_cuda, after=after)
+        H, real = self.encode_all(prompt, ids, lengths, fused=prompt.is_cuda, after=after, vectors=vectors)
         return H.to(wide).sum(1)/real.sum(1, keepdim=True)
     longest = int(lengths.max())
     require(not after, f"padded_to={padded_to}: padding stands behind prompt and text: put the prompt before the text")
@@ -628,7 +643,7 @@ def mean_states(self: T5,
         f"padded_to={padded_to}: a text has {longest} tokens: choose a larger number or a smaller max_length")
     n = max(1, self.rows//(prompt.shape[1] + padded_to)) # examples computed together
     parts = zip(prompt.split(n), ids.split(n), lengths.split(n))
-    return torch.cat([self._encode_padded(*part, padded_to).to(wide).mean(1) for part in parts])
+    return torch.cat([self._encode_padded(*part, padded_to, vectors).to(wide).mean(1) for part in parts])
 
 # %% ../nbs/20_t5.ipynb #6a538477
 def keep_freed_memory() -> bool:
