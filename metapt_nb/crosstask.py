@@ -19,13 +19,13 @@ import numpy as np, pandas as pd, torch
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
-from .backbone import Backbone, Batch
+from .backbone import Backbone, Batch, MetaTask
 from .evaluate import even_groups, keep_rows
 from .files import atomic, atomic_folder, digest, require, save_csv
 from .generate import RELEASED, Decoding
 from .jobs import default_workers, run_jobs
 from .labelled import Parts
-from .learners import META_LEARNERS, MPT_ROWS, LearnConfig, MetaTask, MetaTasks, learn, mpt_config
+from .learners import META_LEARNERS, MPT_ROWS, LearnConfig, MetaTasks, learn, mpt_config
 from .pool import Fitted, Leak, Pool, PoolTask
 from .pool import encode_part, find_leaks, fit, meta_tasks, open_pool, read_kinds, refusals, write_toy_pool
 from .pool import read_settings as read_pool_settings

@@ -16,11 +16,11 @@ import numpy as np, pandas as pd, torch
 from matplotlib import colormaps
 from scipy import stats
 
-from .backbone import WORDS, Backbone, Batch
+from .backbone import WORDS, Backbone, Batch, MetaTask
 from .cluster import make_tasks
 from .data import Dataset, load_dataset
 from .files import require, save_csv
-from .learners import LearnConfig, MetaTask, MetaTasks, learn
+from .learners import LearnConfig, MetaTasks, learn
 from .maml import slope
 from .pool import Pool, encode_part, meta_tasks
 from .t5 import send

@@ -18,11 +18,10 @@ from scipy import stats
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from .backbone import Backbone, concat
+from .backbone import Backbone, MetaTask, concat
 from .files import require, save_csv
 from .inner_step import learned_prompt
 from .labels import label_tree
-from .learners import MetaTask
 from .maml import slope
 from .pool import Pool, meta_tasks
 from .tune import TuneConfig, tune_prompts
