@@ -94,8 +94,8 @@ def tuning(tasks, starts, name):
     train, held = tasks.part(name, "train"), tasks.part(name, "test", ROWS)[:48]
     pairs = [(start, rate) for start in own for rate in RATES]
     configs = [TuneConfig(lr=rate, epochs=8, patience=99, warmup=4) for _, rate in pairs]
-    n = len(pairs)
-    runs = tune_prompts(tasks.backbone, [own[start] for start, _ in pairs], [train]*n, [held]*n, configs)
+    runs = tune_prompts(
+        tasks.backbone, [own[start] for start, _ in pairs], [train]*len(pairs), [held]*len(pairs), configs)
     return [
         dict(task=name, start=start, rate=rate, epoch=epoch, accuracy=row.dev_accuracy, loss=row.dev_loss)
         for (start, rate), run in zip(pairs, runs) for epoch, row in enumerate(run.log.itertuples())]
