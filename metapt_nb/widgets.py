@@ -21,7 +21,7 @@ from IPython.display import Javascript, display
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from .files import InputError, require
+from .files import InputError, printable, require
 
 # %% ../nbs/70_widgets.ipynb #e67e53b7
 _drawing = threading.RLock()
@@ -138,7 +138,7 @@ def img(
     width, height = _png_size(data)
     source = f"data:image/png;base64,{b64encode(data).decode()}"
     return (
-        f"<img class='mp-picture' alt='{html.escape(words[:4000])}' width={width} height={height} "
+        f"<img class='mp-picture' alt='{html.escape(printable(words, 4000))}' width={width} height={height} "
         f"style='max-width:100%;height:auto;display:block' src='{source}'>")
 
 # %% ../nbs/70_widgets.ipynb #80f2e14d
