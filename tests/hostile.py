@@ -2,15 +2,13 @@
 import gzip
 import io
 import json
-import pickle
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import save, save_file
 
+from metapt_nb import upstream
 from metapt_nb.annotate import stream_sentences
 from metapt_nb.backbone import Backbone
 from metapt_nb.classify import AskedTable, Scorer
@@ -19,9 +17,8 @@ from metapt_nb.exchange import read_found
 from metapt_nb.files import InputError
 from metapt_nb.pretrain import PretrainConfig, PromptTrainer
 from metapt_nb.predict import read_lines
-from metapt_nb.prompts import load_prompt, reading_of, save_prompt
+from metapt_nb.prompts import load_prompt
 from metapt_nb.readers import open_dataset, read_rows
-from metapt_nb.upstream import POLARITIES, read_lines as read_sst, read_reviews, read_semeval, read_sentihood, read_stars
 
 MOST_SAID = 2100 # characters of a message
 ANSI, RIGHT_TO_LEFT, SCRIPT = "\x1b[31mred\x1b[0m", "\u202etxet\u202c", "<script>alert(1)</script>"
@@ -60,11 +57,11 @@ def resumed(path):
     return PromptTrainer(backbone, backbone.init_prompt(2), PretrainConfig(), checkpoint=path)
 
 
-def semeval(path): return read_semeval(path, POLARITIES)
-def stars(path): return read_stars(path, ())
-def reviews(path): return read_reviews(path, POLARITIES)
-def sentihood(path): return read_sentihood(path, POLARITIES)
-def sst(path): return read_sst(path, tuple("01"))
+def semeval(path): return upstream.read_semeval(path, upstream.POLARITIES)
+def stars(path): return upstream.read_stars(path, ())
+def reviews(path): return upstream.read_reviews(path, upstream.POLARITIES)
+def sentihood(path): return upstream.read_sentihood(path, upstream.POLARITIES)
+def sst(path): return upstream.read_lines(path, tuple("01"))
 def lines(path): return [*read_lines(path)]
 def sentences(path): return [*stream_sentences(path)]
 
@@ -120,10 +117,13 @@ def write_backbone(folder):
     tiny.tokenizer.save_pretrained(folder)
 
 
+ADAPTER = dict(peft_type="PROMPT_TUNING", task_type="SEQ_2_SEQ_LM", num_virtual_tokens=2)
+
+
 def write_adapter(folder):
     "A folder as PEFT writes it."
     folder.mkdir()
-    config = dict(peft_type="PROMPT_TUNING", task_type="SEQ_2_SEQ_LM", num_virtual_tokens=2, base_model_name_or_path="x")
+    config = dict(ADAPTER, base_model_name_or_path="x")
     (folder/"adapter_config.json").write_text(json.dumps(config))
     save_file({"prompt_embeddings": torch.from_numpy(MATRIX)}, folder/"adapter_model.safetensors")
 

@@ -21,8 +21,9 @@ from metapt_nb.widgets import MOST_SHOWN, Shown, View, img
 
 FORMULA = r"$\frac{ is $5 no formula"
 LONG = "x"*100_000
-ODD = (SCRIPT, "\"><img src=x onerror='alert(1)'>", ANSI, RIGHT_TO_LEFT, LONG, FORMULA, "a | b\n# c `d` [e](javascript:f)")
-TAGS = {"p", "b", "bdi", "table", "caption", "thead", "tbody", "tr", "th", "td", "div", "details", "summary", "code", "img"}
+IMAGE, MARKS = "\"><img src=x onerror='alert(1)'>", "a | b\n# c `d` [e](javascript:f)"
+ODD = (SCRIPT, IMAGE, ANSI, RIGHT_TO_LEFT, LONG, FORMULA, MARKS)
+TAGS = set("p b bdi table caption thead tbody tr th td div details summary code img".split())
 
 
 class Seen(HTMLParser):
