@@ -309,7 +309,7 @@ def _first_line(e):
 def _loading(name):
     "`InputError` for whatever a library makes of a folder that is damaged, or never was a model's."
     try: yield
-    except InputError: raise
+    except (InputError, torch.OutOfMemoryError): raise
     except Exception as e:
         raise InputError(
             f"backbone '{name}': does not load ({type(e).__name__}: {_first_line(e)}): "

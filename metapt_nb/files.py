@@ -9,7 +9,7 @@ __all__ = ['MOST_SAID', 'LONGEST', 'MOST_UNPACKED', 'ARCHIVES', 'OPTIONS', 'prin
            'fetch', 'member', 'unpack', 'Late']
 
 # %% ../nbs/00_files.ipynb #49bf39a3
-import gzip, hashlib, json, os, re, subprocess, sys, tarfile, tempfile, zipfile
+import gzip, hashlib, json, os, subprocess, sys, tarfile, tempfile, zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache

@@ -143,7 +143,7 @@ def _no_number(value): return isinstance(value, bool) or not isinstance(value, (
 
 READING_FAULTS = { # name of a field -> whether its value is none
     "template": _no_text, "words": _no_texts, "classes": _no_texts, "option_columns": _no_text,
-    "max_length": lambda value: _no_number(value) or not 1 <= value == int(value),
+    "max_length": lambda value: _no_number(value) or not isinstance(value, int) or value < 1,
     "per_piece": lambda value: not isinstance(value, bool),
     "temperature": lambda value: _no_number(value) or not 0 < value < float("inf"),
     "position": lambda value: value not in POSITIONS}
