@@ -45,8 +45,8 @@ lock: setup ## pins anew for every Python and system, as near to the present one
 	uv pip compile --refresh --universal --python-version 3.11.0 --all-extras --no-annotate -q --custom-compile-command "make lock" \
 	  --no-emit-package pip --no-emit-package setuptools --no-emit-package wheel setup.py -o constraints.txt
 
-lab: setup ## JupyterLab at the index notebook
-	jupyter lab nbs/index.ipynb
+lab: setup ## JupyterLab at the index notebook, for this machine alone and with Jupyter's token
+	jupyter lab --ip=127.0.0.1 nbs/index.ipynb
 
 outputs: setup ## run every notebook and store what it shows
 	python tests/outputs.py

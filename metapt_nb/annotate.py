@@ -7,7 +7,7 @@ __all__ = ['THRESHOLDS', 'Annotator', 'fit_annotator', 'FineTuned', 'finetune_an
            'stream_sentences', 'annotate_corpus', 'pseudo_corpus', 'pseudo_audit']
 
 # %% ../nbs/13_annotate.ipynb #615f98da
-import gzip, json, re
+import gzip, json, re, zlib
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -19,8 +19,8 @@ from tqdm.auto import tqdm
 from .data import (
     FIVE, Dataset, confident_audit, load_dataset, make_dataset, normal_form, require_thresholds, sentences)
 from .embed import embed_texts
-from .files import InputError, atomic, digest, require
-from .tables import column_names, read_pieces, require_column
+from .files import LONGEST, InputError, atomic, digest, parse_json, require
+from .tables import cell_text, column_names, read_pieces, require_column
 
 # %% ../nbs/13_annotate.ipynb #ae0d0ed9
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def _load_classifier(source, model, classes):
     names = dict(enumerate(classes))
     heads = dict(num_labels=len(names), id2label=names, label2id={name: c for c, name in names.items()})
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, model_max_length=128)
+        tokenizer = AutoTokenizer.from_pretrained(source, model_max_length=128, trust_remote_code=False)
+        heads["trust_remote_code"] = False
         return AutoModelForSequenceClassification.from_pretrained(source, **heads), tokenizer
     except (OSError, ValueError) as e:
         raise InputError(
@@ -165,25 +166,36 @@ def open_corpus(
 THRESHOLDS = (.7, .5, .5, .5, .7) # confidence a row must exceed, per class, for this annotator
 
 # %% ../nbs/13_annotate.ipynb #8d7e93a5
+def _under(key, line):
+    "The text under a key of a JSON object; None, where that stands there."
+    found = parse_json(line)[key]
+    if found is not None and not isinstance(found, str): raise TypeError
+    return found
+
 def _line_texts(path, text):
     "The lines of a text file, or what each object of a .jsonl file holds under `text`; both may be gzipped."
     packed = path.suffix == ".gz"
     is_json = (path.with_suffix("") if packed else path).suffix == ".jsonl"
     number = 0
-    with (gzip.open if packed else open)(path, "rt", encoding="utf-8") as file:
+    with (gzip.open if packed else open)(path, "rt", encoding="utf-8-sig") as file:
         try:
-            for number, line in enumerate(file, 1): yield json.loads(line)[text] if is_json else line
+            for number, line in enumerate(iter(lambda: file.readline(LONGEST + 1), ""), 1):
+                require(len(line) <= LONGEST, f"{path}:{number}: longer than {LONGEST >> 20} MB: cut it into lines")
+                yield _under(text, line) if is_json else line
+        except InputError: raise
         except UnicodeDecodeError as e:
             raise InputError(
                 f"{path}: not UTF-8 near line {number + 1}: convert it, for example with 'iconv -t UTF-8'") from e
+        except (OSError, EOFError, zlib.error) as e:
+            raise InputError(f"{path}: not a whole gzip file, near line {number + 1}: get it anew") from e
         except (ValueError, KeyError, TypeError) as e:
-            raise InputError(f"{path}:{number}: not a JSON object with the key '{text}'") from e
+            raise InputError(f"{path}:{number}: not a JSON object with the key '{text}', a text") from e
 
 def _parquet_texts(path, text):
     "The column `text` of a Parquet file, read piece by piece."
     require_column(path, column_names(path), text, "text")
     with open(path, "rb") as handle:
-        for piece in read_pieces(path, handle, [text]): yield from (cell for cell, in piece.rows)
+        for piece in read_pieces(path, handle, [text]): yield from (cell_text(cell) for cell, in piece.rows)
 
 # %% ../nbs/13_annotate.ipynb #c9dedcee
 def _hub_texts(repo, text):

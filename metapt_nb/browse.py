@@ -6,15 +6,16 @@
 __all__ = ['METRICS', 'Run', 'read_run', 'stored_runs', 'metrics', 'pick', 'spread', 'plot_spread', 'browse_look', 'Browser']
 
 # %% ../nbs/74_browse.ipynb #5f98edb6
-import html, json
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import ipywidgets as W, pandas as pd
 
 from .evaluate import COLOURS
+from .explore import cut
 from .files import InputError, require
-from .widgets import Picture, Shown, View, folded, panel, para, paragraph, png, project_folder, table
+from .widgets import Picture, Shown, View, escaped, folded, panel, para, paragraph, png, project_folder, table
 
 # %% ../nbs/74_browse.ipynb #b3ada4e2
 @dataclass(frozen=True)
@@ -114,9 +115,9 @@ def plot_spread(
     width, many = .8/len(methods), len(sets) > 4
     fig, ax = panel(8.6 if many else 7, 3.8)
     for j, method in enumerate(methods):
-        style = (j - (len(methods) - 1)/2)*width, width, COLOURS.get(method, f"C{j}"), method
+        style = (j - (len(methods) - 1)/2)*width, width, COLOURS.get(method, f"C{j}"), cut(str(method), 40)
         _draw_method(ax, rows[rows.method == method], means[means.method == method], metric, sets, style)
-    ax.set_xticks(range(len(sets)), sets, rotation=20 if many else 0)
+    ax.set_xticks(range(len(sets)), [cut(str(name), 40) for name in sets], rotation=20 if many else 0)
     ax.set_ylabel(METRICS[metric])
     ax.set_ylim(0, None)
     fig.suptitle(title, fontsize=9)
@@ -127,7 +128,7 @@ def plot_spread(
 def _made_by(run):
     "The command of a run, its date and machine, as HTML."
     settings = run.settings
-    line = paragraph(f"<b>Made by</b> <code>{html.escape(run.command)}</code>")
+    line = paragraph(f"<b>Made by</b> <code>{escaped(run.command)}</code>")
     facts = {name: settings[name] for name in ("date", "backbone", "cores", "torch") if name in settings}
     backbone = facts.get("backbone")
     if isinstance(backbone, dict): facts["backbone"] = "{name}, {dtype} on {device}, {hash}".format(**backbone)

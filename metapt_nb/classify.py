@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from .backbone import Backbone, Batch
 from .data import check_options
-from .files import InputError, digest, require, sha256_file, unchanged
+from .files import InputError, digest, printable, require, sha256_file, unchanged
 from .predict import Lines, answer, answer_file, answer_lines, no_answer, row_settings
 from .prompts import load_prompt, reading_of
 from .tables import TABLES, cell_text, column_names, find_columns, options_in, read_pieces, require_column
@@ -27,6 +27,8 @@ def word_lines(
 ) -> str:
     "Which word stands for which class: one line, or a table from six classes on."
     if not words: return "label words: each row's own options"
+    # a card may be a stranger's, and this goes to a terminal
+    names, words = ([printable(text, 100) for text in texts] for texts in (names, words))
     if len(words) < 6 and list(words) == list(names): return f"label words: the classes' names, {', '.join(words)}"
     if len(words) < 6: return "label words: " + ", ".join(f"{word} for {name}" for name, word in zip(names, words))
     width = max(map(len, ("class", *names)))

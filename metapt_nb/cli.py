@@ -19,7 +19,7 @@ from . import __version__, files
 from .backbone import Backbone
 from .classify import AskedTable, Scorer
 from .data import Dataset, FewShot, few_shot
-from .files import InputError, require, unchanged
+from .files import InputError, printable, require, unchanged
 from .jobs import LostProcess
 from .labelled import Encoded, Labelled
 from .options import Later, Word, add_options, call, now, spoken
@@ -432,6 +432,10 @@ def _main(argv):
         print(f"metapt: {e}", file=sys.stderr)
         return 3
     except BrokenPipeError: return 0
+    except OSError as e: # a folder for a file, a full disk, a name that is too long, what may not be read
+        if e.filename is None: raise
+        print(f"metapt: {printable(str(e.filename), 300)}: {e.strerror}: check the path", file=sys.stderr)
+        return 2
     return 0
 
 def main(argv=None):

@@ -316,12 +316,21 @@ def _label_column(path, table, name):
     _refuse(path, table[name].isna(), "rows without a label")
     return table[name]
 
+def _in_order(path, name, column):
+    "The different labels of a column, sorted; numbers beside words as words."
+    try: found = column.unique()
+    except TypeError as e:
+        raise InputError(f"{path}: column '{name}' holds lists or objects, which are no labels: pass label=…") from e
+    try: return sorted(found)
+    except TypeError: return sorted(found, key=str)
+
 def _labels(path, table, name):
     "Class indices, and the class names in sorted order."
     column = _label_column(path, table, name)
     # whole numbers beside an empty cell are read as floats
-    if pd.api.types.is_float_dtype(column) and (column % 1 == 0).all(): column = column.astype(int)
-    names = sorted(column.unique())
+    whole = pd.api.types.is_float_dtype(column) and (column % 1 == 0).all() and (column.abs() < 2**53).all()
+    if whole: column = column.astype(int)
+    names = _in_order(path, name, column)
     return column.map(names.index), [str(name) for name in names]
 
 # %% ../nbs/11_data.ipynb #a8772512

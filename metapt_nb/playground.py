@@ -349,8 +349,8 @@ def plot_tuning(
 MOST_BARS = 12
 
 def _shortened(text):
-    "A text as a title: cut, in quotes, its dollars no mathematics."
-    return f"“{cut(text, 60)}”".replace("$", r"\$")
+    "A text as a title: cut, in quotes."
+    return f"“{cut(text, 60)}”"
 
 def _likeliest(probs):
     "The classes that are drawn: all, or of many those that either side finds likeliest, in their order."
@@ -369,7 +369,7 @@ def _probs_words(sides, probs, names, drawn, text):
 
 def _dress_probs(ax, sides, names, drawn, text):
     "Ticks, limits and titles of the bars."
-    ax.set_yticks(range(len(drawn)), [cut(names[c], 28).replace("$", r"\$") for c in drawn], fontsize=9)
+    ax.set_yticks(range(len(drawn)), [cut(names[c], 28) for c in drawn], fontsize=9)
     ax.invert_yaxis()
     ax.set(xlim=(0, 1.1))
     trust = "; ".join(f"{letter} {side.trust}" for letter, side in sides.items())

@@ -126,7 +126,7 @@ def answer(
 ) -> str:
     "What a text is, as one line."
     best = int(probabilities.argmax())
-    if not as_json: return f"{names[best]}\t{probabilities[best]:.3f}\t{one_line(text)}"
+    if not as_json: return f"{_one_cell(names[best])}\t{probabilities[best]:.3f}\t{one_line(text)}"
     rounded = [round(float(p), 4) for p in probabilities]
     return json.dumps(dict(
         text=text, label=names[best], word=words[best], probability=rounded[best],
@@ -137,6 +137,8 @@ def one_line(
 ) -> str:
     "The text with a space for each line end."
     return text.replace("\r", " ").replace("\n", " ")
+
+def _one_cell(name): return one_line(name).replace("\t", " ")
 
 def no_answer(
     text: str,            # blank
@@ -209,7 +211,7 @@ def read_record(
     try: stored = json.loads(Path(path).read_text())
     except (OSError, ValueError): return None
     try: return Record(**stored | {name: Mark(*stored[name]) for name in ("read", "written")})
-    except (KeyError, TypeError): return None
+    except (KeyError, TypeError, RecursionError): return None
 
 def begins_with(
     path,                # a file

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from .backbone import Backbone, Batch
-from .files import InputError, atomic, digest, require
+from .files import InputError, atomic, digest, require, require_unpacked
 from .ranks import Ranks, ranks
 from .settings import settings_key
 from .t5 import send
@@ -108,7 +108,9 @@ class Pretrained:
 def _read_checkpoint(path, stamp=None):
     "A checkpoint's dict, None when there is none; `InputError` when it is damaged or of another stamp."
     if path is None or not Path(path).exists(): return None
-    try: stored = torch.load(path, weights_only=True, map_location="cpu")
+    try:
+        require_unpacked(path)
+        stored = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as e:
         raise InputError(f"{path}: damaged checkpoint: delete it to start this training anew") from e
     ours = stamp is None or isinstance(stored, dict) and stored.get("stamp") == stamp

@@ -21,7 +21,7 @@ from typing import Callable, NamedTuple
 import numpy as np, pandas as pd
 
 from .data import EMBEDDED, Dataset, FewShot, load_dataset, make_dataset, _test_rows
-from .files import InputError, require
+from .files import InputError, parse_json, require
 from .tables import is_table
 from .upstream import FILES, PARTS, review
 
@@ -98,7 +98,8 @@ FIVE_STEPS = ("very negative", "negative", "neutral", "positive", "very positive
 def _in_order(names):
     "Class names sorted: numbers as numbers, steps of sentiment from the lowest."
     if set(names) <= set(FIVE_STEPS): return [name for name in FIVE_STEPS if name in names]
-    place = lambda name: (int(name), "", "") if name.isdecimal() else (float("inf"), name.lower(), name)
+    is_number = lambda name: name.isdecimal() and len(name) < 100 # digits without end are no number
+    place = lambda name: (int(name), "", "") if is_number(name) else (float("inf"), name.lower(), name)
     return sorted(names, key=place)
 
 def _as_classes(names):
@@ -114,6 +115,7 @@ class Record(NamedTuple):
 
 def _decoded(path, encoding, errors):
     "A file's text; `InputError` names the line that is not in this encoding."
+    require(path.is_file(), f"{path}: no such file: check the path")
     raw = path.read_bytes()
     try: return raw.decode(encoding, errors)
     except UnicodeDecodeError as e:
@@ -141,7 +143,7 @@ def _csv(path, text):
 
 # %% ../nbs/16_readers.ipynb #16a0001a
 def _parsed(where, text):
-    try: return json.loads(text)
+    try: return parse_json(text)
     except json.JSONDecodeError as e: raise InputError(f"{where}: not JSON ({e.msg}): is the file whole?") from e
 
 def _json_lines(path, text):
@@ -150,7 +152,7 @@ def _json_lines(path, text):
 
 def _json(path, text):
     "The items of a list, the objects of an object, or one object; JSON lines by another name too."
-    try: whole = json.loads(text)
+    try: whole = parse_json(text)
     except json.JSONDecodeError as e:
         if e.msg == "Extra data": return _json_lines(path, text)
         raise InputError(f"{path}:{e.lineno}: not JSON ({e.msg}): is the file whole?") from e
@@ -378,7 +380,7 @@ def _dream(record, where):
 # %% ../nbs/16_readers.ipynb #16a00032
 COPA_SENTENCE = r'Which sentence is the (cause|effect) of "(.*)"\? Choose one between A and B\.\nA: (.*)\nB: (.*)'
 WIC_SENTENCE = r"word: (.*?)\n(.*?)\n(.*)"
-ARC_PROMPT = r"Please choose the correct answer to the question: (.*?)\s*(Answer1: .*?)\s*Answer format: .*"
+ARC_PROMPT = r"Please choose the correct answer to the question: (.*?)(Answer1: .*?)Answer format: .*"
 
 def _copa_sentence(record, where):
     "COPA as an instruction."
@@ -395,10 +397,10 @@ def _wic_sentence(record, where):
 def _arc_prompt(record, where):
     "ARC and OpenBookQA as an instruction."
     question, listed = _matched(ARC_PROMPT, record["instruction"], where)
-    options = tuple(option.strip() for option in re.split(r"\s*Answer\d+: ", listed)[1:])
+    options = tuple(option.strip() for option in re.split(r"Answer\d+: ", listed)[1:])
     names = [f"answer{i}" for i in range(1, len(options) + 1)]
     right = _chosen(options, names, _said(record["answer"]), where)
-    return [Example(where, dict(question=question), right, options)]
+    return [Example(where, dict(question=question.rstrip()), right, options)]
 
 # %% ../nbs/16_readers.ipynb #16a00037
 PART_OF = { # what files and keys call the parts -> their number
@@ -458,7 +460,7 @@ def _is_cola(path, record): return record["label"] in ("0", "1") and record["mar
 def _is_polarity(path, record): return record["label"] in ("negative", "neutral", "positive")
 def _is_text(path, record): return Path(path).suffix == ".txt"
 def _is_draw(path, record): return re.search(r"_\d+_\d+_(train|dev|test)$|_test$", Path(path).stem) is not None
-def _is_dialogue(path, record): return len(record.get("items", ())) == 3
+def _is_dialogue(path, record): return isinstance(record.get("items"), list) and len(record["items"]) == 3
 def _is_nested(path, record): return isinstance(record.get("passage"), dict)
 
 YES = {"false": "no", "true": "yes"}
@@ -581,6 +583,12 @@ def _dicts(records, format):
     elif isinstance(first, list): records = [record._replace(content=dict(items=record.content)) for record in records]
     return records
 
+def _of_strings(example):
+    "The example; `TypeError` where one of its texts is none."
+    for text in (*example.fields.values(), example.said, *(example.options or ())):
+        if not isinstance(text, str): raise TypeError(f"{text!r:.60} is no text")
+    return example
+
 def _read_one(record, format):
     "The examples of one record, which must have the format's columns."
     content = record.content
@@ -588,7 +596,7 @@ def _read_one(record, format):
     for column in format.columns:
         if column not in content:
             raise InputError(f"{record.where}: no '{column}': found {', '.join(content)}; is this the format?")
-    try: return format.read(content, record.where)
+    try: return list(map(_of_strings, format.read(content, record.where)))
     # what lies deeper than the columns is not looked for one by one
     except (KeyError, TypeError, AttributeError, ValueError) as e:
         if isinstance(e, InputError): raise

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-from .files import InputError, Late, require
+from .files import InputError, Late, parse_json, require
 
 pd = Late("pandas")
 
@@ -41,12 +41,17 @@ def _csv(source, sep, typed=False, **how):
         source, sep=sep, dtype=None if typed else str, encoding="utf-8", keep_default_na=False, na_values=[""],
         low_memory=False, **how)
 
-def _whole_csv(path, typed, sep=","): return _csv(path, sep, typed)
+def _framed(table):
+    "The table; `ValueError` where its rows have cells that no column names, which pandas would take for an index."
+    if not isinstance(table.index, pd.RangeIndex): raise ValueError("rows have more cells than the header has names")
+    return table
+
+def _whole_csv(path, typed, sep=","): return _framed(_csv(path, sep, typed))
 def _csv_names(handle, sep=","): return list(_csv(handle, sep, nrows=0))
 
 def _csv_pieces(handle, names, sep=","):
     with _csv(handle, sep, chunksize=PIECE) as reader:
-        for table in reader: yield Piece([*zip(*(table[name].tolist() for name in names))], handle.tell())
+        for table in map(_framed, reader): yield Piece([*zip(*(table[name].tolist() for name in names))], handle.tell())
 
 # %% ../nbs/04_tables.ipynb #812eb973
 def _objects(handle):
@@ -54,12 +59,14 @@ def _objects(handle):
     for number, line in enumerate(handle, 1):
         text = line.decode("utf-8-sig").strip()
         if not text: continue
-        try: row = json.loads(text)
+        try: row = parse_json(text)
         except json.JSONDecodeError as e: raise ValueError(f"line {number}: {e.msg} (character {e.colno})") from e
         if not isinstance(row, dict): raise ValueError(f"line {number}: is no JSON object")
         yield row
 
-def _whole_json(path, typed): return pd.read_json(path, lines=True, dtype=False, encoding="utf-8")
+def _whole_json(path, typed):
+    with open(path, "rb") as handle: return pd.DataFrame(list(_objects(handle)))
+
 def _json_names(handle): return list({name: None for row in _objects(handle) for name in row})
 
 def _json_pieces(handle, names):
@@ -112,10 +119,11 @@ def _require_utf8(path):
 def _readable(path):
     "`InputError` says what is wrong with a table that a block cannot read."
     try: yield
-    except (ValueError, OSError) as e:
+    except InputError: raise
+    except Exception as e: # whatever a library makes of a damaged file
         # pandas has seen a piece of the file only, and does not know the line
         if isinstance(e, UnicodeDecodeError): _require_utf8(path)
-        said = str(e).splitlines()[0]
+        said, *_ = (str(e) or type(e).__name__).splitlines()
         raise InputError(f"{path}: not readable as {Path(path).suffix}: {said}; check the file's format") from e
 
 def _kind(path):
@@ -194,7 +202,9 @@ def require_column(
     argument: str, # by which it was named
 ):
     "`InputError` for a column that a table does not have."
-    if name in there: return
+    times = list(there).count(name)
+    require(times < 2, f"{path}: {times} columns are called '{name}': rename all but one")
+    if times: return
     raise InputError(
         f"{path}: no column '{name}' for the {argument}; "
         f"the columns are {', '.join(map(str, there))}: pass {argument}=…")

@@ -10,13 +10,14 @@ __all__ = ['pd', 'PARTS', 'STARS', 'POLARITIES', 'ORIGINS', 'FILES', 'LABELS', '
 # %% ../nbs/10_upstream.ipynb #33c266ea
 import csv, io, json, os, re
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Callable, NamedTuple
 
 import numpy as np
 from defusedxml import DefusedXmlException, ElementTree
 
-from .files import InputError, Late, cache_dir, require
+from .files import InputError, Late, cache_dir, parse_json, require
 
 pd = Late("pandas")
 
@@ -40,12 +41,18 @@ def _unescaped(found):
     r"The characters of a run of `\uXXXX`; half a surrogate pair becomes the replacement character."
     return json.loads(f'"{found[0]}"').encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
+def _ends(text):
+    "Whether a mark of punctuation stands behind a text's last letter."
+    # a regular expression would begin anew at each of many marks
+    behind = takewhile(lambda c: not (c.isalnum() or c == "_"), reversed(text))
+    return any(c in ".!?:;," for c in behind)
+
 def review(
     *parts, # a title, if there is one, and the text; None counts as empty
 ) -> str:
     r"One line of text: parts end in punctuation, `\n`, `\"` and `\u00e9` are undone, spaces are single."
     parts = [part.strip() for part in parts if part and part.strip()]
-    ended = [part if re.search(r"[.!?:;,]\W*$", part) else part + "." for part in parts[:-1]]
+    ended = [part if _ends(part) else part + "." for part in parts[:-1]]
     text = " ".join(ended + parts[-1:])
     text = re.sub(r"(?:\\u[0-9a-fA-F]{4})+", _unescaped, text)
     return re.sub(r"(?:\\[nr]|\s)+", " ", text).replace('\\"', '"').strip()
@@ -61,6 +68,7 @@ class Row(NamedTuple):
 # %% ../nbs/10_upstream.ipynb #f04038c2
 def _text(path):
     "A file's text; `InputError` names the line that is not UTF-8."
+    require(Path(path).is_file(), f"{path}: no such file: check the path")
     raw = Path(path).read_bytes()
     try: return raw.decode("utf-8-sig")
     except UnicodeDecodeError as e:
@@ -93,13 +101,13 @@ def read_lines(
 # %% ../nbs/10_upstream.ipynb #80b309bb
 def _items(path, keys):
     "The objects of a JSON list, each with its number and its place."
-    try: items = json.loads(_text(path))
+    try: items = parse_json(_text(path))
     except json.JSONDecodeError as e:
         raise InputError(f"{path}:{e.lineno}: not JSON ({e.msg}): is the file whole?") from e
     require(isinstance(items, list), f"{path}: expected a JSON list of objects")
     for i, item in enumerate(items, 1):
-        whole = isinstance(item, dict) and keys <= item.keys()
-        require(whole, f"{path}: item {i} lacks one of {', '.join(sorted(keys))}")
+        whole = isinstance(item, dict) and all(isinstance(item.get(key), kind) for key, kind in keys.items())
+        require(whole, f"{path}: item {i} lacks one of {', '.join(sorted(keys))}, or holds something else there")
         yield i, f"{path}: item {i}", item
 
 # %% ../nbs/10_upstream.ipynb #88f5723b
@@ -112,10 +120,14 @@ def read_reviews(
 ) -> list:  # of `Row`
     "A JSON list of `{label, sentence}` whose sentence holds `Title: …` and `Text: …` (Zhang's Amazon-5 and Yelp-5)."
     rows = []
-    for i, where, item in _items(path, {"label", "sentence"}):
+    for i, where, item in _items(path, dict(label=str, sentence=str)):
         text = review(*_title_and_text(item["sentence"]))
         rows.append(Row(str(i), text, _known(item["label"], labels, where)))
     return rows
+
+def _sentiment(opinion):
+    "The word for it, as it stands there."
+    return str(opinion["sentiment"]) if isinstance(opinion, dict) and "sentiment" in opinion else "none"
 
 def read_sentihood(
     path,
@@ -123,8 +135,8 @@ def read_sentihood(
 ) -> list:  # of `Row`
     "A JSON list of `{id, text, opinions}`, flattened."
     rows = []
-    for _, where, item in _items(path, {"id", "text", "opinions"}):
-        said = [opinion.get("sentiment") for opinion in item["opinions"]]
+    for _, where, item in _items(path, dict(id=object, text=str, opinions=list)):
+        said = [_sentiment(opinion) for opinion in item["opinions"]]
         rows.append(Row(str(item["id"]), item["text"].strip(), *flatten(said, labels, where)))
     return rows
 
@@ -138,6 +150,8 @@ def _root(xml, where):
             "get it anew from upstream") from e
     except ElementTree.ParseError as e:
         raise InputError(f"{where}:{e.position[0]}: not well-formed XML: is the file whole?") from e
+    except (ValueError, LookupError) as e: # of the encoding that it names
+        raise InputError(f"{where}: not well-formed XML ({e}): is the file whole?") from e
 
 def _sentences(xml, labels, where):
     "The `<sentence>` elements of a SemEval document, flattened."

@@ -123,6 +123,25 @@ def test_explore_own_file(lab, project):
         page.check()
 
 
+STRANGE = "<script>window.ran = 1</script>", "<img src=x onerror='window.ran = 1'>", "\x1b[2J \u202etxet $x$ and $y$"
+INSERTED = "return document.querySelectorAll('.mp-summary :is(script, img, iframe), .mp-message img').length"
+
+
+def test_explore_strangers_file(lab, project):
+    "Texts and labels that are HTML, codes and marks are shown as text, and none runs."
+    lines = [f"{STRANGE[i % 3]} film number {i},{STRANGE[i % 3]}" for i in range(60)]
+    (project/"strange.csv").write_text("\n".join(["text,label", *lines]))
+    with opened(lab, "nbs/walkthrough/explore.ipynb", 2) as page:
+        page.write("table", str(project/"strange.csv"))
+        page.until(lambda: "60 texts of strange" in page.summary(), "the file's clusters")
+        page.settle()
+        assert "<script>window.ran = 1</script>" in page.summary() and "\x1b" not in page.summary()
+        page.write("label", STRANGE[0])
+        page.until(lambda: "no column '<script>" in page.message(), "the message")
+        assert page.js(INSERTED) == 0 and not page.js("return window.ran")
+        page.check()
+
+
 def test_explore_stops(lab):
     "A long first look is stopped; the last picture stays, and the next change goes on."
     with opened(lab, "nbs/walkthrough/explore.ipynb", 2) as page:

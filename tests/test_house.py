@@ -119,3 +119,52 @@ def test_contributing_names_every_notebook():
     "The map of CONTRIBUTING.md has each numbered notebook."
     text = (ROOT/"CONTRIBUTING.md").read_text()
     assert [book.stem for book in NUMBERED if book.stem not in text] == []
+
+
+RUNS_CODE = ("eval", "exec", "compile", "__import__") # functions
+RUN_ANYTHING = ("os.system", "os.popen", "yaml.load", "joblib.load", "pd.read_pickle", "pandas.read_pickle")
+PICKLERS = ("pickle", "marshal", "shelve", "dill", "cloudpickle")
+WANTED = dict(weights_only=True, allow_pickle=False, shell=False, trust_remote_code=False) # what may be said at all
+
+
+def calls_that_run_code(tree):
+    "What in a module could run what it reads: a name and its line."
+    found = []
+    for node in ast.walk(tree):
+        text = ast.unparse(node) if isinstance(node, (ast.Attribute, ast.Name)) else ""
+        if isinstance(node, ast.Attribute) and text.split(".")[0] in PICKLERS and text != "pickle.UnpicklingError":
+            found.append((text, node.lineno))
+        if isinstance(node, ast.ImportFrom) and node.module in PICKLERS: found.append((node.module, node.lineno))
+        if isinstance(node, ast.keyword) and node.arg in WANTED:
+            if getattr(node.value, "value", None) is not WANTED[node.arg]: found.append((node.arg, node.lineno))
+        if not isinstance(node, ast.Call): continue
+        called, told = ast.unparse(node.func), {keyword.arg for keyword in node.keywords}
+        if called in (*RUNS_CODE, *RUN_ANYTHING): found.append((called, node.lineno))
+        if called == "torch.load" and "weights_only" not in told: found.append((called, node.lineno))
+    return found
+
+
+@pytest.mark.parametrize("file", sorted((ROOT/"metapt_nb").glob("[a-z]*.py")), ids=name_of)
+def test_nothing_that_is_read_runs(file):
+    """No pickle, no `eval`, no shell, no code of a model's folder.
+
+    A few lines over the syntax tree instead of a linter for security: it would bring five packages more into the lock,
+    and warn of each `assert` and each random number.
+    """
+    assert calls_that_run_code(ast.parse(file.read_text())) == []
+
+
+@pytest.mark.parametrize("code", [
+    "eval('1')", "pickle.loads(b'')", "from pickle import loads", "torch.load(path)",
+    "torch.load(path, weights_only=False)", "np.load(path, allow_pickle=True)",
+    "subprocess.run(words, shell=True)", "yaml.load(text)", "os.system(text)",
+    "dict(trust_remote_code=True)", "AutoModel.from_pretrained(path, trust_remote_code=asked)"])
+def test_what_would_run_is_found(code): assert len(calls_that_run_code(ast.parse(code))) == 1
+
+
+def test_jupyter_is_shut():
+    "`make lab` listens on this machine alone, and keeps Jupyter's token."
+    done = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True)
+    command, = (line for line in done.stdout.splitlines() if line.startswith("jupyter lab"))
+    assert "--ip=127.0.0.1" in command.split()
+    assert not re.search(r"token|password|0\.0\.0\.0|allow-root|allow_origin|disable_check_xsrf", command)
