@@ -60,7 +60,7 @@ def read_settings(
         f"written by a newer version, or misspelt; there are {', '.join(sorted(known))}")
     values = {}
     for name, value in stored.items():
-        if is_dataclass(kinds[name]): value = read_settings(kinds[name], value, where)
+        if is_dataclass(kinds[name]) and value is not None: value = read_settings(kinds[name], value, where)
         elif isinstance(value, list): value = tuple(value)
         values[name] = value
     return cls(**values)

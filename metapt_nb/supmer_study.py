@@ -4,19 +4,21 @@
 
 # %% auto #0
 __all__ = ['SUPMER', 'STUDY_STARTS', 'PARTS_OF_SUPMER', 'ALL_STARTS', 'SETS', 'DOMAINS', 'EMBEDDED_SETS', 'STUDY_SCALES', 'TEXTS',
-           'LOGGED', 'StudyStart', 'PublishedSet', 'Target', 'open_target', 'StudyScale', 'Rows', 'Source', 'Corpus',
-           'study_text', 'Learning', 'learned_file', 'learn_study_start', 'StudyCell', 'study_file',
-           'write_study_cells', 'SupmerStudy', 'open_supmer_study']
+           'LOGGED', 'RESULT_COLUMNS', 'RIVALS', 'TUNED_OTHERWISE', 'SWITCHED_OFF', 'SUPMER_CLAIMS', 'StudyStart',
+           'PublishedSet', 'Target', 'open_target', 'StudyScale', 'Rows', 'Source', 'Corpus', 'study_text', 'Learning',
+           'learned_file', 'learn_study_start', 'StudyCell', 'study_file', 'write_study_cells', 'SupmerStudy',
+           'open_supmer_study', 'SupmerRun', 'read_supmer_run', 'judge_ahead', 'judge_selection', 'judge_stuck',
+           'judge_same_start', 'StudyClaim', 'supmer_findings']
 
-# %% ../nbs/59_supmer_study.ipynb #4fa36a20
+# %% ../nbs/59_supmer_study.ipynb #5a5c9b3b
 import json, os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np, pandas as pd, torch
+import numpy as np, pandas as pd
 from tqdm.auto import tqdm
 
 from .backbone import Backbone, Batch
@@ -44,9 +46,9 @@ from .starts import START_LEARNERS, clustered, keep_regulariser, psi_file
 from .supmer import SupmerConfig
 from .tune import TuneConfig
 from .upstream import FILES
-from .verdicts import Judged, decide, difference
+from .verdicts import Judged, decide, difference, same
 
-# %% ../nbs/59_supmer_study.ipynb #fb14cdbb
+# %% ../nbs/59_supmer_study.ipynb #8392e1c2
 @dataclass(frozen=True)
 class StudyStart:
     "Where few-shot tuning begins, and how it goes on."
@@ -81,7 +83,7 @@ PARTS_OF_SUPMER = {
     **{f"only {name}": replace(SUPMER, types=(name,)) for name in TASK_TYPES}}
 ALL_STARTS = STUDY_STARTS | PARTS_OF_SUPMER
 
-# %% ../nbs/59_supmer_study.ipynb #28b6ad58
+# %% ../nbs/59_supmer_study.ipynb #5e51a79e
 class PublishedSet(NamedTuple):
     "A set that is read from files."
     places: tuple        # in the folder, the first that is there; draws of a pool stand behind a colon
@@ -89,6 +91,7 @@ class PublishedSet(NamedTuple):
     template: str = None # that of the data's format by default
 
 _NLI = {"entailment": "yes", "not entailment": "no", "contradiction": "no", "neutral": "maybe"}
+_MEANING = {"equivalent": "yes", "duplicate": "yes", "not equivalent": "no", "not duplicate": "no"}
 _SAME = "Do {{{}}} and {{{}}} have the same meaning? {{mask}} ."
 _TREC = {"abbreviation": "expression", "person": "human", "place": "location"}
 
@@ -97,10 +100,8 @@ SETS = dict(
     rte=PublishedSet(("nli/rte", "RTE"), _NLI), cb=PublishedSet(("nli/commitment_bank", "CB"), _NLI),
     boolq=PublishedSet(("crossfit_kshot:boolq", "BoolQ")),
     qnli=PublishedSet(("glue_pool/QNLI", "QNLI"), _NLI),
-    mrpc=PublishedSet(
-        ("glue_pool/MRPC", "MRPC"), {"equivalent": "yes", "not equivalent": "no"}, _SAME.format("sentence1", "sentence2")),
-    qqp=PublishedSet(
-        ("glue_pool/QQP", "QQP"), {"duplicate": "yes", "not duplicate": "no"}, _SAME.format("question1", "question2")),
+    mrpc=PublishedSet(("glue_pool/MRPC", "MRPC"), _MEANING, _SAME.format("sentence1", "sentence2")),
+    qqp=PublishedSet(("glue_pool/QQP", "QQP"), _MEANING, _SAME.format("question1", "question2")),
     wic=PublishedSet(
         ("wic", "WiC"), {"same": "yes", "different": "no"},
         '" {sentence1} " / " {sentence2} " Similar sense of " {word} "? {mask} .'))
@@ -108,7 +109,7 @@ SETS = dict(
 DOMAINS = ( # groups with the same classes: tuned on one, tested on the others too
     ("movie", "amazon", "nyt", "tweets"), ("amazon5", "yelp5", "sst5"), ("semeval_r", "semeval_l"))
 
-# %% ../nbs/59_supmer_study.ipynb #d847c251
+# %% ../nbs/59_supmer_study.ipynb #d6402b62
 @dataclass(frozen=True, eq=False)
 class Target:
     "A set to tune on and to test on."
@@ -165,7 +166,7 @@ def open_target(
     require(name in SETS, f"set '{name}': choose from {', '.join((*EMBEDDED, *FILES, *SETS))}")
     return _published(name, sets) if sets else None
 
-# %% ../nbs/59_supmer_study.ipynb #04e8216d
+# %% ../nbs/59_supmer_study.ipynb #497baf59
 EMBEDDED_SETS = ("movie", "amazon", "nyt", "tweets", "rotten_tomatoes")
 
 @dataclass(frozen=True)
@@ -189,11 +190,12 @@ class StudyScale:
     batch_size: int = 16         # of PPT
     rows: int = 4                # support rows of a task, and query rows
     tasks_per_step: int = 2
+    padded_to: int = 192         # tokens up to which the released ψ counts padding; no text may be longer
     selfsup: SelfSupConfig = SelfSupConfig(sentence_length=32, option_length=16, validate=4)
     protocol: Protocol = Protocol(
         tune=TuneConfig(epochs=4, patience=3, warmup=4, batch_size=16), rates=(.03, .1),
         full=TuneConfig(epochs=4, patience=3, warmup=4, batch_size=16), full_rates=(3e-4,), n_test=80)
-    test_selected: tuple = ("PT", "SUPMER") # tuned once more with test in the place of dev, from the first pre-training
+    test_selected: tuple = ("PT", "SUPMER") # tuned once more with test in place of dev, from the first pre-training
 
     def learning(self,
         start: StudyStart,
@@ -207,7 +209,7 @@ class StudyScale:
         if start.learner != "supmer": return LearnConfig(learner=start.learner, **shared)
         slips = dict(
             last_task_only=True, stuck_similarity=True, loss_at_mask=True,
-            regulariser=RegulariserConfig(tuning_norm="whole", padded_to=self.selfsup.sentence_length*4))
+            regulariser=RegulariserConfig(tuning_norm="whole", padded_to=self.padded_to))
         switches = dict(psi=start.psi, curriculum=start.curriculum, last_task_only=start.last_task)
         return SupmerConfig(**shared | switches | (slips if start.released else {}))
 
@@ -216,7 +218,7 @@ def _smoke():
     tune = TuneConfig(epochs=1, warmup=1, batch_size=16)
     return StudyScale(
         "tiny", n_tokens=4, sets=("movie", "amazon"), pretrainings=(0,), shots=2, max_length=12, documents=12, k=3,
-        samples=40, batch_size=8, rows=2, selfsup=SelfSupConfig(
+        samples=40, batch_size=8, rows=2, padded_to=64, selfsup=SelfSupConfig(
             k=5, min_size=8, n_options=3, classes=2, sentence_length=8, option_length=4, held_out=.2, validate=1),
         protocol=Protocol(tune=tune, rates=(.03, .1), full=tune, full_rates=(1e-3,), n_test=10))
 
@@ -226,12 +228,12 @@ def _gpu():
     return StudyScale(
         n_tokens=100, published=("sst2", "sst5", *SETS, "amazon5", "yelp5", "semeval_r", "semeval_l"),
         pretrainings=(0, 1, 2, 3, 4), max_length=128, documents=20000, samples=100_000, batch_size=64, rows=16,
-        tasks_per_step=4, selfsup=SelfSupConfig(), protocol=Protocol(
+        tasks_per_step=4, padded_to=412, selfsup=SelfSupConfig(), protocol=Protocol(
             tune=tune, rates=(.01, .03, .1, .3), full=tune, full_rates=(1e-4, 3e-4), n_test=1000))
 
 STUDY_SCALES = dict(smoke=_smoke(), cpu=StudyScale(), gpu=_gpu())
 
-# %% ../nbs/59_supmer_study.ipynb #3a99625f
+# %% ../nbs/59_supmer_study.ipynb #a928aeb1
 class Rows(NamedTuple):
     "Rows for PPT."
     batch: Batch
@@ -294,7 +296,7 @@ def study_text(
     "What a start learns from."
     return TEXTS[start.text](corpus, start, scale, backbone)
 
-# %% ../nbs/59_supmer_study.ipynb #76c3e8df
+# %% ../nbs/59_supmer_study.ipynb #11cbf4ba
 LOGGED = ("z", "cosine", "trunk_cosine", "trunk_share", "s", "share", "s_grad", "s_dom", "inner_step")
 
 class Learning(NamedTuple):
@@ -314,9 +316,9 @@ def learned_file(
 ) -> Path:
     "Where a learned prompt lies."
     own, config = start.learned, scale.learning(start, seed)
-    text = scale.selfsup, scale.labelled, scale.k, scale.max_length, scale.n_tokens
-    key = digest(
-        backbone.hash, backbone.dtype, docs_hash, settings_key(own), settings_key(config), settings_key(text[0]), *text[1:])
+    settings = map(settings_key, (own, config, scale.selfsup))
+    text = scale.labelled, scale.k, scale.max_length, scale.n_tokens
+    key = digest(backbone.hash, backbone.dtype, docs_hash, *settings, *text)
     return Path(out)/"prompts"/f"{start.learner}-{start.text}-{seed}-{key}.safetensors"
 
 def learn_study_start(
@@ -334,14 +336,14 @@ def learn_study_start(
     logged = {name: float(run.log[name].mean()) for name in LOGGED if name in run.log}
     moved = float((run.prompt - initial).norm()/initial.norm())
     row = dict(
-        start=learning.name, seed=seed, samples=run.seen, updates=run.steps, seconds=round(run.seconds, 1), moved=moved,
-        **logged, last_s=getattr(run, "similarity", None))
+        start=learning.name, seed=seed, samples=run.seen, updates=run.steps, seconds=round(run.seconds, 1),
+        moved=moved, **logged, last_s=getattr(run, "similarity", None))
     with atomic(file.with_suffix(".json")) as tmp: tmp.write_text(json.dumps(row))
     keep_regulariser(file, run, backbone, method=start.learner, seed=seed)
     save_prompt(file, run.prompt, backbone, text.shown, method=start.learner, seed=seed, config=asdict(config))
     checkpoint.unlink()
 
-# %% ../nbs/59_supmer_study.ipynb #5d7c7de5
+# %% ../nbs/59_supmer_study.ipynb #cb931453
 class StudyCell(NamedTuple):
     "One start on one split of one target."
     start: str          # its name
@@ -356,6 +358,12 @@ class StudyCell(NamedTuple):
     @property
     def group(self): return self.target, self.form, self.seed, self.selected, self.prompt is None
 
+    @property
+    def named(self) -> dict:
+        "The columns that tell it from others."
+        return dict(
+            start=self.start, pretrained=self.pretrained, dataset=self.target, seed=self.seed, selected=self.selected)
+
 def study_file(
     out,                # folder of the run
     backbone: Backbone,
@@ -367,15 +375,15 @@ def study_file(
     prompt = b"" if cell.prompt is None else cell.prompt.double().cpu().numpy().tobytes()
     psi = "" if cell.psi is None else cell.psi.hash
     hashes = (f"{name} {own.hash}" for name, own in targets.items())
-    key = digest(
-        backbone.hash, backbone.dtype, settings_key(scale.protocol), scale.shots, scale.max_length, cell.form, cell.seed,
-        cell.selected, prompt, psi, *hashes)
+    how = cell.form, cell.seed, cell.selected, scale.shots, scale.max_length, settings_key(scale.protocol)
+    key = digest(backbone.hash, backbone.dtype, *how, prompt, psi, *hashes)
     name = cell.start.replace(", ", "-").replace(" ", "-")
     return Path(out)/"cells"/f"{name}-{cell.target}-{cell.seed}-{key}.json"
 
 def _tried(backbone, cells, parts, protocol):
     "A list of a `Tuned` for each rate, for each cell."
     seed = cells[0].seed
+    if cells[0].selected == "test": parts = parts._replace(dev=parts.test)
     if cells[0].prompt is None: return [tune_full(backbone, parts, protocol, seed)]
     starts, psis = [cell.prompt for cell in cells], [cell.psi for cell in cells]
     return tune_starts(backbone, starts, parts, protocol, seed, psis)
@@ -390,18 +398,14 @@ def write_study_cells(
     "Tune and test some cells; write their rows."
     first, protocol = cells[0], scale.protocol
     encoded = {name: own.encode(backbone, first.seed, scale, first.form) for name, own in targets.items()}
-    parts = encoded[first.target]
-    if first.selected == "test": parts = parts._replace(dev=parts.test)
     rates = protocol.full_rates if first.prompt is None else protocol.rates
-    for cell, tried, file in zip(cells, _tried(backbone, cells, parts, protocol), files):
-        named = dict(
-            start=cell.start, pretrained=cell.pretrained, dataset=cell.target, seed=cell.seed, selected=cell.selected)
+    for cell, tried, file in zip(cells, _tried(backbone, cells, encoded[first.target], protocol), files):
         rows = [
-            named | dict(tested=name) | target_row(backbone, tried, rates, own.test)
+            cell.named | dict(tested=name) | target_row(backbone, tried, rates, own.test)
             for name, own in encoded.items()]
         with atomic(file) as tmp: tmp.write_text(json.dumps(rows))
 
-# %% ../nbs/59_supmer_study.ipynb #9a7cc0c7
+# %% ../nbs/59_supmer_study.ipynb #14df7556
 def _psi_of(start, file, backbone, seed):
     "The regulariser of a tuning."
     if start.turned == "random": return new_regulariser(backbone, RegulariserConfig(seed=100 + seed)).for_tuning()
@@ -514,4 +518,144 @@ def open_supmer_study(
     targets = {name: own for name, own in found.items() if own is not None}
     absent = tuple(name for name, own in found.items() if own is None)
     backbone = Backbone.load(scale.backbone, device, dtype)
-    return SupmerStudy(out, backbone, scale, targets, absent, workers or default_workers(device), cluster)
+    workers = workers or default_workers(device)
+    return SupmerStudy(out, backbone, scale, targets, absent, workers, cluster)
+
+# %% ../nbs/59_supmer_study.ipynb #a58c61b3
+RESULT_COLUMNS = ("start", "pretrained", "dataset", "seed", "selected", "tested", "accuracy", "macro_f1")
+
+@dataclass(frozen=True)
+class SupmerRun:
+    "What `SupmerStudy.run` stored."
+    rows: pd.DataFrame        # a row per cell and test set
+    pretraining: pd.DataFrame # a row per learned prompt
+    settings: dict            # of settings.json; empty where nothing was run
+
+    @property
+    def scale(self) -> StudyScale: return read_settings(StudyScale, self.settings["scale"], "settings.json")
+
+    def _named(self, rows, dataset):
+        return rows.assign(label=rows.start, dataset=dataset, n_train=self.scale.shots) if len(rows) else rows
+
+    def at_home(self, selected: str = "dev") -> pd.DataFrame:
+        "Rows tested on the set they were tuned on, as `verdicts.difference` reads them."
+        rows = self.rows[(self.rows.tested == self.rows.dataset) & (self.rows.selected == selected)]
+        return self._named(rows, rows.dataset)
+
+    def abroad(self) -> pd.DataFrame:
+        "Rows tested on another domain; their data set is the pair of both."
+        rows = self.rows[(self.rows.tested != self.rows.dataset) & (self.rows.selected == "dev")]
+        return self._named(rows, rows.dataset + " → " + rows.tested)
+
+    def selections(self) -> pd.DataFrame:
+        "Rows chosen by dev and by test, under the labels 'dev' and 'test', of the starts that have both."
+        both = pd.concat([self.at_home("dev"), self.at_home("test")])
+        key = ["start", "dataset", "seed"]
+        both = both[both.groupby(key).selected.transform("nunique") == 2] if len(both) else both
+        return both.assign(label=both.selected, dataset=both.start + ", " + both.dataset) if len(both) else both
+
+    @property
+    def said(self) -> str:
+        "What is done, in a sentence."
+        if self.rows.empty: return "Nothing has been run yet."
+        wanted, there = list(self.scale.starts), set(self.rows.start)
+        lacks = [name for name in wanted if name not in there]
+        found = f"{len(self.rows)} rows of {len(there)} starts"
+        return f"{found}." if not lacks else f"{found} so far; not yet run: {'; '.join(lacks)}."
+
+    def describe(self) -> str:
+        "One paragraph: backbone, budget, protocol, command."
+        if not self.settings: return ""
+        scale, facts, own = self.scale, self.settings, self.settings["backbone"]
+        absent = f" Without their files, not run: {', '.join(facts['absent'])}." if facts["absent"] else ""
+        return (
+            f"Backbone {own['name']}, {own['dtype']} on {own['device']}; {scale.n_tokens} prompt rows; "
+            f"{scale.samples:,} rows for each learned start, {len(scale.pretrainings)} pre-trainings; "
+            f"{scale.shots} rows per class to train on and as many for dev, at most {scale.protocol.n_test} to "
+            f"test on; learning rates {', '.join(map(str, scale.protocol.rates))}; raw text {scale.corpus}, labelled text "
+            f"{scale.labelled}; `{facts['command']}`, {facts['date']}, {facts['cores']} cores.{absent}")
+
+def read_supmer_run(
+    folder, # of its files
+) -> SupmerRun:
+    "A stored run; tables without rows where there is none."
+    folder = Path(folder)
+    def table(name, columns):
+        file = folder/name
+        return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=list(columns))
+    file = folder/"settings.json"
+    settings = json.loads(file.read_text()) if file.is_file() else {}
+    return SupmerRun(table("results.csv", RESULT_COLUMNS), table("pretraining.csv", ("start", "seed")), settings)
+
+# %% ../nbs/59_supmer_study.ipynb #457b89d2
+def judge_ahead(
+    run: SupmerRun,
+    others,        # starts that SUPMER is said to be ahead of
+    unseen: bool = False, # on other domains than the one tuned on
+) -> Judged:
+    "Is SUPMER ahead of each of them, on average over sets and seeds?"
+    rows = run.abroad() if unseen else run.at_home()
+    gaps = {name: difference(rows, "SUPMER", name) for name in others}
+    told = "; ".join(f"over {name} {gap}" for name, gap in gaps.items())
+    return Judged(told, decide(*(gap.sign for gap in gaps.values())))
+
+def judge_selection(run: SupmerRun) -> Judged:
+    "Is accuracy higher where test chose?"
+    gap = difference(run.selections(), "test", "dev")
+    return Judged(f"chosen by test instead of dev {gap}", decide(gap.sign))
+
+def judge_stuck(run: SupmerRun) -> Judged:
+    "Does s stand at one half in the released loop, and elsewhere not?"
+    last = run.pretraining.groupby("start").last_s.agg(["min", "max"])
+    stuck, free = last.loc["released loop"], last.loc["SUPMER"]
+    bounds = [f"{own['min']:.3f} to {own['max']:.3f}" for own in (stuck, free)]
+    told = "s at the end: {} released, {} else".format(*bounds)
+    as_said = max(abs(stuck - .5)) < 1e-2 and min(abs(free - .5)) > 1e-2
+    return Judged(told, "supported" if as_said else "not supported")
+
+def judge_same_start(
+    run: SupmerRun,
+    other, # a start
+) -> Judged:
+    "Does it make no difference, within two points?"
+    gap = difference(run.at_home(), "SUPMER", other)
+    return Judged(f"over {other} {gap}", decide(same(gap)))
+
+@dataclass(frozen=True)
+class StudyClaim:
+    "A claim on SUPMER and how it is decided."
+    claim: str
+    judge: Callable # (run) -> `verdicts.Judged`
+    starts: tuple   # that must have been run
+
+RIVALS = ("PT", "PPT, NSP", "PPT, unified", "MetaPT", "FT")
+TUNED_OTHERWISE = ("ψ only while learning", "random ψ in tuning")
+SWITCHED_OFF = ("no ψ", "no curriculum", *(f"only {name}" for name in TASK_TYPES))
+
+def _ahead(claim, others, unseen=False):
+    return StudyClaim(claim, partial(judge_ahead, others=others, unseen=unseen), ("SUPMER", *others))
+
+SUPMER_CLAIMS = {
+    1: _ahead("SUPMER is ahead of PT, PPT, unified PPT, MetaPT and FT with sixteen rows per class", RIVALS),
+    2: _ahead("it is ahead of them on domains that the tuning has not seen", RIVALS, True),
+    3: _ahead("there, ψ in the tuning helps, and a random ψ does not as much", TUNED_OTHERWISE, True),
+    4: _ahead("ψ, the curriculum and more than one type of task all help", SWITCHED_OFF),
+    5: _ahead("it is ahead of first-order MAML and of pooled rows on the same tasks", ("FoMAML", "pooled")),
+    6: StudyClaim("in the released loop the running similarity is stuck at one half",
+        judge_stuck, ("SUPMER", "released loop")),
+    7: StudyClaim("following the last task alone makes no difference",
+        partial(judge_same_start, other="last task only"), ("SUPMER", "last task only")),
+    8: StudyClaim("choosing by test makes accuracy look higher", judge_selection, ("PT", "SUPMER")),
+}
+
+def supmer_findings(
+    run: SupmerRun,
+) -> pd.DataFrame: # claim, numbers, verdict; index: the claim's number
+    "All claims; one that lacks runs is 'not run'."
+    found, there = {}, set(run.rows.start)
+    for number, own in SUPMER_CLAIMS.items():
+        lacks = [name for name in own.starts if name not in there]
+        judged = Judged("lacks " + "; ".join(lacks), "not run") if lacks else own.judge(run)
+        found[number] = (own.claim, *judged)
+    columns = ["claim", "numbers", "verdict"]
+    return pd.DataFrame.from_dict(found, orient="index", columns=columns).rename_axis("#")
