@@ -263,6 +263,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                'metapt_nb.cli.paper': ('cli.html#paper', 'metapt_nb/cli.py'),
                                'metapt_nb.cli.predict': ('cli.html#predict', 'metapt_nb/cli.py'),
                                'metapt_nb.cli.read_texts': ('cli.html#read_texts', 'metapt_nb/cli.py'),
+                               'metapt_nb.cli.supmer': ('cli.html#supmer', 'metapt_nb/cli.py'),
                                'metapt_nb.cli.sweep': ('cli.html#sweep', 'metapt_nb/cli.py'),
                                'metapt_nb.cli.tune': ('cli.html#tune', 'metapt_nb/cli.py')},
             'metapt_nb.cluster': { 'metapt_nb.cluster.Exemplars': ('cluster.html#exemplars', 'metapt_nb/cluster.py'),

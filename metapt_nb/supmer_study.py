@@ -10,7 +10,7 @@ __all__ = ['SUPMER', 'STUDY_STARTS', 'PARTS_OF_SUPMER', 'ALL_STARTS', 'SETS', 'D
            'open_supmer_study', 'SupmerRun', 'read_supmer_run', 'judge_ahead', 'judge_selection', 'judge_stuck',
            'judge_same_start', 'StudyClaim', 'supmer_findings']
 
-# %% ../nbs/59_supmer_study.ipynb #5a5c9b3b
+# %% ../nbs/59_supmer_study.ipynb #d4761a3a
 import json, os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -48,7 +48,7 @@ from .tune import TuneConfig
 from .upstream import FILES
 from .verdicts import Judged, decide, difference, same
 
-# %% ../nbs/59_supmer_study.ipynb #8392e1c2
+# %% ../nbs/59_supmer_study.ipynb #6f789a25
 @dataclass(frozen=True)
 class StudyStart:
     "Where few-shot tuning begins, and how it goes on."
@@ -83,7 +83,7 @@ PARTS_OF_SUPMER = {
     **{f"only {name}": replace(SUPMER, types=(name,)) for name in TASK_TYPES}}
 ALL_STARTS = STUDY_STARTS | PARTS_OF_SUPMER
 
-# %% ../nbs/59_supmer_study.ipynb #5e51a79e
+# %% ../nbs/59_supmer_study.ipynb #7fe3a0f5
 class PublishedSet(NamedTuple):
     "A set that is read from files."
     places: tuple        # in the folder, the first that is there; draws of a pool stand behind a colon
@@ -109,7 +109,7 @@ SETS = dict(
 DOMAINS = ( # groups with the same classes: tuned on one, tested on the others too
     ("movie", "amazon", "nyt", "tweets"), ("amazon5", "yelp5", "sst5"), ("semeval_r", "semeval_l"))
 
-# %% ../nbs/59_supmer_study.ipynb #d6402b62
+# %% ../nbs/59_supmer_study.ipynb #790b73ed
 @dataclass(frozen=True, eq=False)
 class Target:
     "A set to tune on and to test on."
@@ -166,7 +166,7 @@ def open_target(
     require(name in SETS, f"set '{name}': choose from {', '.join((*EMBEDDED, *FILES, *SETS))}")
     return _published(name, sets) if sets else None
 
-# %% ../nbs/59_supmer_study.ipynb #497baf59
+# %% ../nbs/59_supmer_study.ipynb #fc1969f3
 EMBEDDED_SETS = ("movie", "amazon", "nyt", "tweets", "rotten_tomatoes")
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def _gpu():
 
 STUDY_SCALES = dict(smoke=_smoke(), cpu=StudyScale(), gpu=_gpu())
 
-# %% ../nbs/59_supmer_study.ipynb #a928aeb1
+# %% ../nbs/59_supmer_study.ipynb #d496c17f
 class Rows(NamedTuple):
     "Rows for PPT."
     batch: Batch
@@ -296,7 +296,7 @@ def study_text(
     "What a start learns from."
     return TEXTS[start.text](corpus, start, scale, backbone)
 
-# %% ../nbs/59_supmer_study.ipynb #11cbf4ba
+# %% ../nbs/59_supmer_study.ipynb #0fddf4ae
 LOGGED = ("z", "cosine", "trunk_cosine", "trunk_share", "s", "share", "s_grad", "s_dom", "inner_step")
 
 class Learning(NamedTuple):
@@ -343,7 +343,7 @@ def learn_study_start(
     save_prompt(file, run.prompt, backbone, text.shown, method=start.learner, seed=seed, config=asdict(config))
     checkpoint.unlink()
 
-# %% ../nbs/59_supmer_study.ipynb #cb931453
+# %% ../nbs/59_supmer_study.ipynb #bf7bed25
 class StudyCell(NamedTuple):
     "One start on one split of one target."
     start: str          # its name
@@ -405,7 +405,7 @@ def write_study_cells(
             for name, own in encoded.items()]
         with atomic(file) as tmp: tmp.write_text(json.dumps(rows))
 
-# %% ../nbs/59_supmer_study.ipynb #14df7556
+# %% ../nbs/59_supmer_study.ipynb #78969d1f
 def _psi_of(start, file, backbone, seed):
     "The regulariser of a tuning."
     if start.turned == "random": return new_regulariser(backbone, RegulariserConfig(seed=100 + seed)).for_tuning()
@@ -521,7 +521,7 @@ def open_supmer_study(
     workers = workers or default_workers(device)
     return SupmerStudy(out, backbone, scale, targets, absent, workers, cluster)
 
-# %% ../nbs/59_supmer_study.ipynb #a58c61b3
+# %% ../nbs/59_supmer_study.ipynb #f59ea0e8
 RESULT_COLUMNS = ("start", "pretrained", "dataset", "seed", "selected", "tested", "accuracy", "macro_f1")
 
 @dataclass(frozen=True)
@@ -572,8 +572,8 @@ class SupmerRun:
             f"Backbone {own['name']}, {own['dtype']} on {own['device']}; {scale.n_tokens} prompt rows; "
             f"{scale.samples:,} rows for each learned start, {len(scale.pretrainings)} pre-trainings; "
             f"{scale.shots} rows per class to train on and as many for dev, at most {scale.protocol.n_test} to "
-            f"test on; learning rates {', '.join(map(str, scale.protocol.rates))}; raw text {scale.corpus}, labelled text "
-            f"{scale.labelled}; `{facts['command']}`, {facts['date']}, {facts['cores']} cores.{absent}")
+            f"test on; learning rates {', '.join(map(str, scale.protocol.rates))}; raw text {scale.corpus}, "
+            f"labelled text {scale.labelled}; `{facts['command']}`, {facts['date']}, {facts['cores']} cores.{absent}")
 
 def read_supmer_run(
     folder, # of its files
@@ -587,7 +587,7 @@ def read_supmer_run(
     settings = json.loads(file.read_text()) if file.is_file() else {}
     return SupmerRun(table("results.csv", RESULT_COLUMNS), table("pretraining.csv", ("start", "seed")), settings)
 
-# %% ../nbs/59_supmer_study.ipynb #457b89d2
+# %% ../nbs/59_supmer_study.ipynb #966d82bf
 def judge_ahead(
     run: SupmerRun,
     others,        # starts that SUPMER is said to be ahead of
