@@ -1771,6 +1771,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                                                                               'metapt_nb/supmer_study.py'),
                                         'metapt_nb.supmer_study.SupmerStudy.tested': ( 'supmer_study.html#supmerstudy.tested',
                                                                                        'metapt_nb/supmer_study.py'),
+                                        'metapt_nb.supmer_study.SupmerStudy.tuned': ( 'supmer_study.html#supmerstudy.tuned',
+                                                                                      'metapt_nb/supmer_study.py'),
                                         'metapt_nb.supmer_study.Target': ('supmer_study.html#target', 'metapt_nb/supmer_study.py'),
                                         'metapt_nb.supmer_study.Target.draw': ( 'supmer_study.html#target.draw',
                                                                                 'metapt_nb/supmer_study.py'),
