@@ -184,7 +184,7 @@ class StudyScale:
     documents: int = 300         # of it, the first
     labelled: str = "alexa"      # labelled text of MetaPT's clusters
     k: int = 10                  # of these
-    samples: int = 768           # pre-training rows of each start
+    samples: int = 960           # pre-training rows of each start
     lr: float = .1               # of every learner, in units of `Backbone.scale`
     warmup: int = 2              # updates
     batch_size: int = 16         # of PPT
@@ -193,8 +193,8 @@ class StudyScale:
     padded_to: int = 192         # tokens up to which the released ψ counts padding; no text may be longer
     selfsup: SelfSupConfig = SelfSupConfig(sentence_length=32, option_length=16, validate=4)
     protocol: Protocol = Protocol(
-        tune=TuneConfig(epochs=3, patience=3, warmup=4, batch_size=16), rates=(.03, .1),
-        full=TuneConfig(epochs=3, patience=3, warmup=4, batch_size=16), full_rates=(3e-4,), n_test=80)
+        tune=TuneConfig(epochs=4, patience=3, warmup=4, batch_size=16), rates=(.03, .1),
+        full=TuneConfig(epochs=4, patience=3, warmup=4, batch_size=16), full_rates=(3e-4,), n_test=80)
     test_selected: tuple = ("PT", "SUPMER") # tuned once more with test in place of dev, from the first pre-training
 
     def learning(self,
@@ -425,9 +425,10 @@ class SupmerStudy:
 
     @cached_property
     def corpus(self) -> Corpus:
-        "The raw text; `InputError` where a target shares texts with it."
+        "The raw text; `InputError` where a target shares texts with it, or with the labelled text."
         found = Corpus(self.scale)
-        for own in self.targets.values(): require_apart(own.draw(0, 1, 1)[0], found.docs)
+        for own in self.targets.values():
+            for text in (found.docs, load_dataset(self.scale.labelled)): require_apart(own.draw(0, 1, 1)[0], text)
         return found
 
     @property

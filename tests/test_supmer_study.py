@@ -1,4 +1,4 @@
-"""The study of starts out of raw text: its smallest scale from the command, a killed run, and the pages that draw it."""
+"""The study of starts out of raw text: its smallest scale, a killed run, and the pages that draw it."""
 import os
 import subprocess
 
