@@ -470,7 +470,9 @@ class SupmerStudy:
                 jobs[file] = self.backbone, Learning(name, start, seed, texts[key]), self.scale, file
         calls = self.run_all(learn_study_start, jobs.values())
         for _ in tqdm(calls, total=len(jobs), desc="starts", disable=None): pass
-        rows = [json.loads(file.with_suffix(".json").read_text()) for file in dict.fromkeys(files.values())]
+        first = {}
+        for (name, _), file in files.items(): first.setdefault(file, name) # a prompt of two starts counts once
+        rows = [json.loads(file.with_suffix(".json").read_text()) | dict(start=name) for file, name in first.items()]
         save_csv(self.out/"pretraining.csv", pd.DataFrame(rows))
         return files
 
