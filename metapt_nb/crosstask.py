@@ -132,12 +132,15 @@ def tune_starts(
     parts: Parts,
     protocol: Protocol,
     seed: int,          # of the order of the rows
+    regularisers=None,  # S of them, as in `tune_prompts`
 ) -> list:              # S lists of a `Tuned` for each rate
     "Every start at every learning rate, in one pass."
     n = len(protocol.rates)
     prompts = [start for start in starts for _ in range(n)]
+    if regularisers is not None: regularisers = [psi for psi in regularisers for _ in range(n)]
     configs = [replace(protocol.tune, lr=lr, seed=seed) for lr in protocol.rates]*len(starts)
-    tuned = tune_prompts(backbone, prompts, [parts.train]*len(prompts), [parts.dev]*len(prompts), configs)
+    train, dev = [parts.train]*len(prompts), [parts.dev]*len(prompts)
+    tuned = tune_prompts(backbone, prompts, train, dev, configs, regularisers=regularisers)
     return [tuned[i:i + n] for i in range(0, len(tuned), n)]
 
 def tune_full(

@@ -13,8 +13,9 @@ from tqdm.auto import tqdm
 
 ROOT = Path(__file__).parents[1]
 # What is drawn from stored runs, and must say the same whenever it is run.
-DRAWN = [path for folder in ("paper", "mpt") for path in sorted(ROOT.glob(f"nbs/{folder}/*.ipynb"))]
+DRAWN = [path for folder in ("paper", "mpt", "supmer") for path in sorted(ROOT.glob(f"nbs/{folder}/*.ipynb"))]
 PAGES = [ROOT/"nbs/index.ipynb", ROOT/"nbs/walkthrough/results.ipynb", *DRAWN]
+CHOSEN = ("METAPT_PAPER", "METAPT_CROSS", "METAPT_SUPMER") # name other runs to draw
 SKIPPED = re.compile(r"^#\|\s*(slow|gpu)\b", re.M)        # cells that a plain run leaves out
 WIDGETS = "application/vnd.jupyter.widget-view+json"      # needs a running kernel
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")                  # differs from run to run
@@ -31,7 +32,7 @@ def execute(path, **environment):
     cells = book.cells
     book.cells = [cell for cell in cells if not SKIPPED.search(cell.source)]
     place = {"metadata": {"path": str(path.parent)}}
-    usual = {name: value for name, value in os.environ.items() if name not in ("METAPT_PAPER", "METAPT_CROSS")}
+    usual = {name: value for name, value in os.environ.items() if name not in CHOSEN}
     NotebookClient(book, timeout=600, kernel_name="python3", resources=place).execute(env=usual | environment)
     book.cells = cells
     return book
