@@ -188,21 +188,23 @@ def summary(
     return table.rename_axis(None, axis=1)
 
 # %% ../nbs/50_statistics.ipynb #c1afbaac
-MOST_ENTRY = 200 # characters of an entry
+MOST_ENTRY = 1000 # characters of an entry
 
 def _entry(value):
     "A value as one line of text that ends no column, opens no link and is no HTML."
     text = html.escape(printable(str(value), MOST_ENTRY), quote=False)
-    return re.sub(r"([|`\[])", r"\\\1", text)
+    return re.sub(r"\||\](?=[(\[])", r"\\\g<0>", text)
 
 def markdown(
     table: pd.DataFrame,
+    written=(), # columns that hold Markdown of one's own, such as links
 ) -> str:
-    "A Markdown table, the index as its first column; entries are text, whatever they hold."
-    def line(entries): return "| " + " | ".join(map(_entry, entries)) + " |"
+    "A Markdown table, the index as its first column; other entries are text, whatever they hold."
+    def line(entries): return "| " + " | ".join(entries) + " |"
     head = [table.index.name or "", *table.columns]
-    rows = [line([name, *row]) for name, row in zip(table.index, table.itertuples(index=False))]
-    return "\n".join([line(head), line(["---"]*len(head)), *rows])
+    columns = [map(_entry, table.index)]
+    columns += [map(str if name in written else _entry, table[name]) for name in table.columns]
+    return "\n".join([line(map(_entry, head)), line(["---"]*len(head)), *map(line, zip(*columns))])
 
 # %% ../nbs/50_statistics.ipynb #4ae276f6
 COLOURS = dict(PT="#94a4a2", PPT="#ffa90e", MetaPT="#3f90da", FT="#832db6") # colour-blind-safe (Petroff 2021)
