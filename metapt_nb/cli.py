@@ -234,10 +234,10 @@ class TaskText:
     "Where tasks come from."
     def __init__(self,
         *,
-        tasks: Word(choices=Later("starts.SOURCES")) = "clusters", # of labelled text, of raw text, or of a pool's folder
+        tasks: Word(choices=Later("starts.SOURCES")) = "clusters", # of labelled text, raw text or a pool's folder
         method: Word(choices=Later("cluster.METHODS")) = "kmeans", # how clusters are made
         k: int = None,            # clusters; 10 of labelled text, for raw text a two-hundredth of its sentences
-        held_out: float = None,   # share of each task, of raw text of its documents, kept for validation; about 100 rows in all
+        held_out: float = None,   # share of each task, or of raw text's documents, to validate on; about 100 rows
         types: Word("NAMES", known=Later("selfsup.TASK_TYPES")) = None, # of raw text, of {known}; all by default
         documents: int = None,    # of raw text that are read; all by default
         setting: str = None,      # of a pool, whose sources are learned from; all its tasks by default
@@ -395,7 +395,7 @@ def tune(
     overwrite: bool = False,          # replace the prompt file of another run
     lr: float = Later("tune.TuneConfig.lr"),             # in units of the embedding scale
     epochs: int = Later("tune.TuneConfig.epochs"),       # at most
-    psi: Word("FILE") = None,         # a regulariser of the prompt's gradients, as meta-train leaves it; none without it
+    psi: Word("FILE") = None,         # a regulariser of the prompt's gradients, of meta-train; none without it
 ):
     "Tune a prompt on a few samples of DATA, score it on the rest, save it."
     from metapt_nb.outcome import Outcome

@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from .backbone import Backbone, Batch, MetaTask
-from .evaluate import even_groups, keep_rows
+from .evaluate import even_groups, keep_rows, read_stored
 from .files import atomic, atomic_folder, digest, require, save_csv
 from .generate import RELEASED, Decoding
 from .jobs import default_workers, run_jobs
@@ -278,7 +278,7 @@ class CrossScale:
         sources: int = None, # how many tasks to learn from; likewise
         source_rows: int = None, # support rows of each, and query rows; likewise
         shots: int = None,   # rows of a target to train on, and for dev; likewise
-        generated: bool = False, # whether labels are learned with their end, and test rows answered in free text as well
+        generated: bool = False, # labels are learned with their end, test rows answered in free text as well
     ):                       # `CrossScale`
         "This scale with other switches."
         starts, match = tuple(starts) or self.starts, match or self.match
@@ -622,14 +622,8 @@ def read_cross_run(
     folder, # of its files
 ) -> CrossRun:
     "A stored run; tables without rows where there is none."
-    folder = Path(folder)
-    def table(name, columns):
-        file = folder/name
-        return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=list(columns))
-    file = folder/"settings.json"
-    settings = json.loads(file.read_text()) if file.is_file() else {}
-    names = dict(results=COLUMNS, starts=START_COLUMNS, leaks=Leak._fields)
-    return CrossRun(*(table(f"{name}.csv", columns) for name, columns in names.items()), settings)
+    tables, settings = read_stored(folder, results=COLUMNS, starts=START_COLUMNS, leaks=Leak._fields)
+    return CrossRun(*tables, settings)
 
 # %% ../nbs/55_crosstask.ipynb #ce5ed681
 def progress(

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FITTED', 'GridConfig', 'GridCell', 'EncodedSplit', 'encode_split', 'test_scores', 'dev_temperature', 'result_row',
            'same_rows', 'run_cells', 'cell_file', 'write_cells', 'even_groups', 'CellGroup', 'group_cells', 'keep_rows',
-           'run_groups', 'require_apart', 'run_grid', 'numbers', 'COLOURS', 'interval', 'markdown', 'mean_sd', 'paired',
-           'plot_curves', 'plot_results', 'scores', 'summary']
+           'run_groups', 'Stored', 'read_stored', 'require_apart', 'run_grid', 'numbers', 'COLOURS', 'interval',
+           'markdown', 'mean_sd', 'paired', 'plot_curves', 'plot_results', 'scores', 'summary']
 
 # %% ../nbs/51_evaluate.ipynb #ccb70de4
 import json
@@ -264,6 +264,23 @@ def run_groups(
     def collect(): return pd.DataFrame([json.loads(file.read_text()) for file in files if file.exists()])
     calls = run_jobs(write_cells, jobs, workers, cluster, gpus=float(backbone.device.type == "cuda"))
     return keep_rows(calls, collect, len(files), out, "few-shot cells")
+
+class Stored(NamedTuple):
+    "What a run left in its folder."
+    tables: list   # of DataFrames
+    settings: dict # of settings.json
+
+def read_stored(
+    folder,
+    **columns, # name of a table -> its columns
+) -> Stored:
+    "Tables of a run in that order, with its settings; without rows, and empty, where there are none."
+    folder = Path(folder)
+    def table(name):
+        file = folder/f"{name}.csv"
+        return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=list(columns[name]))
+    file = folder/"settings.json"
+    return Stored([table(name) for name in columns], json.loads(file.read_text()) if file.is_file() else {})
 
 # %% ../nbs/51_evaluate.ipynb #f1f6fa66
 def require_apart(

@@ -27,7 +27,7 @@ from .crosstask import Protocol, target_row, tune_full, tune_starts
 from .data import EMBEDDED, Dataset, few_shot, load_dataset
 from .documents import Documents, read_documents
 from .embed import embed_texts
-from .evaluate import even_groups, keep_rows, require_apart
+from .evaluate import even_groups, keep_rows, read_stored, require_apart
 from .files import atomic, digest, require, save_csv
 from .formats import unify
 from .jobs import default_workers, run_jobs
@@ -588,13 +588,8 @@ def read_supmer_run(
     folder, # of its files
 ) -> SupmerRun:
     "A stored run; tables without rows where there is none."
-    folder = Path(folder)
-    def table(name, columns):
-        file = folder/name
-        return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=list(columns))
-    file = folder/"settings.json"
-    settings = json.loads(file.read_text()) if file.is_file() else {}
-    return SupmerRun(table("results.csv", RESULT_COLUMNS), table("pretraining.csv", ("start", "seed")), settings)
+    tables, settings = read_stored(folder, results=RESULT_COLUMNS, pretraining=("start", "seed"))
+    return SupmerRun(*tables, settings)
 
 # %% ../nbs/59_supmer_study.ipynb #cecc297e
 def judge_ahead(

@@ -49,6 +49,11 @@ def kept(output):
 def code_cells(book): return [cell for cell in book.cells if cell.cell_type == "code"]
 
 
+def drawn(path, **variables):
+    "What a notebook says, under some environment variables."
+    return "".join(str(output) for cell in code_cells(execute(path, **variables)) for output in cell.outputs)
+
+
 def store(path):
     "Run a notebook and write it back with what it shows."
     book = execute(path)

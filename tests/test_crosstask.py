@@ -4,12 +4,13 @@ import subprocess
 
 import pandas as pd
 import pytest
-from outputs import ROOT, code_cells, execute
-from small import METAPT, kill_when
+from outputs import ROOT, drawn
+from small import METAPT, cells, kill_when
 
 from metapt_nb.crosstask import CROSS_SCALES, STARTS, open_study
 from metapt_nb.pool import read_settings
 
+PAGES = ROOT/"nbs"/"mpt"
 SETTING = "nonqa_to_qa"
 SMOKE = CROSS_SCALES["smoke"]
 
@@ -19,11 +20,6 @@ def command(out, workers):
     asked = [METAPT, "cross-task", "--setting", SETTING, "--scale", "smoke", "--out", out, "--workers", str(workers)]
     unset = {name: value for name, value in os.environ.items() if name != "METAPT_POOL"}
     return subprocess.Popen(asked, env=unset, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-
-
-def cells(out):
-    "Its cells, and when each was written."
-    return {file: file.stat().st_mtime_ns for file in out.glob("cells/*.json")}
 
 
 def told(rows):
@@ -72,23 +68,17 @@ def runs(tmp_path_factory):
     return folder
 
 
-def drawn(name, folder):
-    "What a notebook says of the runs in a folder."
-    book = execute(ROOT/"nbs"/"mpt"/f"{name}.ipynb", METAPT_CROSS=str(folder))
-    return "".join(str(output) for cell in code_cells(book) for output in cell.outputs)
-
-
 NOTEBOOKS = {"settings": "All 4 targets", "main": "All 4 targets", "ablations": "All 6 targets", "findings": "tiny-0"}
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_draws_any_run(name, runs):
-    assert NOTEBOOKS[name] in drawn(name, runs)
+    assert NOTEBOOKS[name] in drawn(PAGES/f"{name}.ipynb", METAPT_CROSS=str(runs))
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_says_that_nothing_was_run(name, tmp_path):
-    said = drawn(name, tmp_path)
+    said = drawn(PAGES/f"{name}.ipynb", METAPT_CROSS=str(tmp_path))
     assert "Nothing has been run yet" in said or "None of these has been run yet" in said
 
 
@@ -99,4 +89,4 @@ def test_half_a_target_does_not_count(runs, tmp_path):
         (tmp_path/"cpu"/name).write_bytes((runs/"cpu"/name).read_bytes())
     rows = pd.read_csv(runs/"cpu"/"results.csv")
     rows[:-1].to_csv(tmp_path/"cpu"/"results.csv", index=False)
-    assert "3 of 4 targets so far" in drawn("main", tmp_path)
+    assert "3 of 4 targets so far" in drawn(PAGES/"main.ipynb", METAPT_CROSS=str(tmp_path))

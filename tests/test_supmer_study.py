@@ -4,10 +4,12 @@ import subprocess
 
 import pandas as pd
 import pytest
-from outputs import ROOT, code_cells, execute
-from small import METAPT, kill_when
+from outputs import ROOT, drawn
+from small import METAPT, cells, kill_when
 
 from metapt_nb.supmer_study import STUDY_SCALES, STUDY_STARTS, open_supmer_study, open_target, read_supmer_run
+
+PAGES = ROOT/"nbs"/"supmer"
 
 
 def command(out):
@@ -15,11 +17,6 @@ def command(out):
     asked = [METAPT, "supmer", "--scale", "smoke", "--workers", "1", "--out", out]
     unset = {name: value for name, value in os.environ.items() if name not in ("METAPT_SETS", "METAPT_DATA")}
     return subprocess.Popen(asked, env=unset, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-
-
-def cells(out):
-    "Its cells, and when each was written."
-    return {file: file.stat().st_mtime_ns for file in out.glob("cells/*.json")}
 
 
 def told(out):
@@ -60,27 +57,22 @@ def test_killed_run_goes_on(whole, tmp_path):
     assert told(tmp_path).equals(told(whole))
 
 
-def drawn(name, folder):
-    "What a page says of the run in a folder."
-    book = execute(ROOT/"nbs"/"supmer"/f"{name}.ipynb", METAPT_SUPMER=str(folder))
-    return "".join(str(output) for cell in code_cells(book) for output in cell.outputs)
-
-
 @pytest.mark.parametrize("name", ["main", "claims"])
 def test_pages_draw_any_run(name, whole):
-    assert f"of {len(STUDY_SCALES['smoke'].starts)} starts." in drawn(name, whole)
+    assert f"of {len(STUDY_SCALES['smoke'].starts)} starts." in drawn(PAGES/f"{name}.ipynb", METAPT_SUPMER=str(whole))
 
 
 @pytest.mark.parametrize("name", ["main", "claims"])
 def test_pages_say_that_nothing_was_run(name, tmp_path):
-    assert "Nothing has been run yet" in drawn(name, tmp_path)
+    assert "Nothing has been run yet" in drawn(PAGES/f"{name}.ipynb", METAPT_SUPMER=str(tmp_path))
 
 
 def test_pages_draw_half_a_run(whole, tmp_path):
     (tmp_path/"settings.json").write_bytes((whole/"settings.json").read_bytes())
     rows = pd.read_csv(whole/"results.csv")
     rows[rows.start.isin(["PT", "FT"])].to_csv(tmp_path/"results.csv", index=False)
-    for name in ("main", "claims"): assert "so far; not yet run: PT, one row; PPT, NSP" in drawn(name, tmp_path)
+    for name in ("main", "claims"):
+        assert "so far; not yet run: PT, one row; PPT, NSP" in drawn(PAGES/f"{name}.ipynb", METAPT_SUPMER=str(tmp_path))
 
 
 def test_published_sets_are_read(tmp_path, monkeypatch):
