@@ -24,8 +24,8 @@ from .files import InputError, atomic, digest, require, save_csv
 from .jobs import run_jobs
 from .settings import numbers, settings_key
 from metapt_nb.statistics import (
-    COLOURS, interval, markdown, mean_sd, paired, plot_curves, plot_results, probability_scores, recalls, scores,
-    summary)
+    COLOURS, interval, majority, markdown, mean_sd, paired, plot_curves, plot_results, probability_scores, recalls,
+    scores, summary)
 from .tune import FULL, TuneConfig, Tuned, tune_model, tune_prompts
 
 # %% ../nbs/51_evaluate.ipynb #7f6e8633
@@ -38,13 +38,14 @@ _all_ = [
 @dataclass(frozen=True)
 class GridConfig:
     "What every cell of a grid shares."
-    n_train: int = 40        # samples, near-balanced
-    n_dev: int = 40          # samples, likewise, for early stopping
+    n_train: int = 40        # samples
+    n_dev: int = 40          # samples, for early stopping
     n_test: int = 300        # cap on the test rows
     max_length: int = 64     # tokens of text
     tune: TuneConfig = TuneConfig() # of every prompt
     full: TuneConfig = FULL         # of FT
     per_piece: bool = False         # score a label by the mean over its pieces, not by their sum
+    draw: str = "balanced"          # how samples are drawn, one of `data.DRAWS`
 
 # %% ../nbs/51_evaluate.ipynb #ebe5f837
 class GridCell(NamedTuple):
@@ -75,7 +76,7 @@ def encode_split(
     config: GridConfig = GridConfig(),
 ) -> EncodedSplit:
     "Draw a few-shot split and encode it in its format's template; class names are the label words."
-    rows = few_shot(dataset, config.n_train, config.n_dev, seed, config.n_test)
+    rows = few_shot(dataset, config.n_train, config.n_dev, seed, config.n_test, config.draw)
     def encode(ids):
         return backbone.encode_rows(dataset, ids, max_length=config.max_length, per_piece=config.per_piece)
     return EncodedSplit(rows, encode(rows.train), encode(rows.dev), encode(rows.test))
@@ -120,9 +121,9 @@ def result_row(
     curve = tuned.log.dev_accuracy
     return dict(
         n_train=len(split.train), **scores(truth, said),
-        steps=tuned.steps, seconds=round(tuned.seconds, 2),
+        steps=tuned.steps, settled=tuned.settled, seconds=round(tuned.seconds, 2),
         **{f"{name}_before": value for name, value in before.items()},
-        dev_accuracy=float(curve.max()), n_test=len(split.test),
+        dev_accuracy=float(curve.max()), n_test=len(split.test), majority=majority(truth),
         truncated=split.test.truncated, split=split.rows.hash,
         recalls=numbers(recalls(truth, said, split.test.n_labels)), dev_curve=numbers(curve),
         **_rounded(
