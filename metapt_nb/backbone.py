@@ -1005,12 +1005,14 @@ def task_states(
 # %% ../nbs/23_backbone.ipynb #6fdfc8d2
 def regularised(
     backbone: Backbone,
-    regulariser,           # function (g [K, L, d], h [K, d]) -> [K, L, d], with `padded_to` as in `mean_states`
+    regulariser,           # function (g [K, L, d], h [K, d]) -> [K, L, d], with `padded_to` as in `mean_states`;
+                           # where its `given` is "prompts", of g and the prompts
     g: torch.Tensor,       # [K, L, d] gradients
     prompts: torch.Tensor, # [K, L, d] where they were taken
     batches,               # K batches, on which
 ) -> torch.Tensor:         # [K, L, d]
     "What a regulariser makes of the gradients, given what the model reads; h is held."
+    if getattr(regulariser, "given", "states") == "prompts": return regulariser(g, prompts)
     return regulariser(g, task_states(backbone, prompts.detach(), batches, regulariser.padded_to))
 
 # %% ../nbs/23_backbone.ipynb #1d99a9e0
