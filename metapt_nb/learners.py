@@ -43,7 +43,7 @@ def walk(
         D = D - alpha*path[-1].direction.detach()
     return Walk(path, D)
 
-# %% ../nbs/43_learners.ipynb #9557cac8
+# %% ../nbs/43_learners.ipynb #4b4f4452
 class RelativeStep:
     "Turns α, in units of scale², into the part of the prompt's length that a step takes."
     given, hash = "prompts", "relative"
