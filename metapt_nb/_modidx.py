@@ -1582,6 +1582,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                  'metapt_nb.rules._places': ('rules.html#_places', 'metapt_nb/rules.py'),
                                  'metapt_nb.rules.offered': ('rules.html#offered', 'metapt_nb/rules.py'),
                                  'metapt_nb.rules.rows_under': ('rules.html#rows_under', 'metapt_nb/rules.py'),
+                                 'metapt_nb.rules.rule_set': ('rules.html#rule_set', 'metapt_nb/rules.py'),
                                  'metapt_nb.rules.ruled_tasks': ('rules.html#ruled_tasks', 'metapt_nb/rules.py'),
                                  'metapt_nb.rules.under_rule': ('rules.html#under_rule', 'metapt_nb/rules.py')},
             'metapt_nb.selfsup': { 'metapt_nb.selfsup.Scene': ('selfsup.html#scene', 'metapt_nb/selfsup.py'),

@@ -97,11 +97,12 @@ def learn_from(
     learner: str = "supmer", # a key of `START_LEARNERS`
     checkpoint=None,      # file; with it a killed run resumes, bit for bit
     regulariser=None,     # of inner steps, fixed; of learners that take some
+    on_step=None,         # as in `pretrain`
     **settings,           # of the learner
 ) -> Pretrained:
     "A start learned from any source by any learner; SUPMER's comes with its regulariser."
     config = start_config(learner, **settings)
-    more = {}
+    more = dict(on_step=on_step)
     if regulariser is not None:
         require(learner in META_LEARNERS, f"regulariser: '{learner}' takes none that is given: leave it out")
         more["regulariser"] = regulariser

@@ -1,0 +1,187 @@
+"""What it takes for a prompt to learn from labelled text: rates, batches, inner steps, rules and first rows.
+
+`python bench/regime.py CORPUS`, where CORPUS is movie or yelp5 (with METAPT_DATA naming the upstream files), trains a
+prompt for each trial below on the corpus's train rows and follows it on rows held out, at the corpus's own five words.
+It writes to nbs/results/regime: curves.csv, a row per trial and look at the held-out rows, and trials.csv, a row per
+trial with what the gate says of it. Finished trials are kept; the curve of a killed one begins where it goes on.
+`python bench/regime.py CORPUS starts` tunes the prompts of TUNED on a few rows of development sets: tuned.csv.
+None of the data sets of the paper's tables is looked at.
+"""
+import json, sys, time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np, pandas as pd
+from tqdm.auto import tqdm
+
+from metapt_nb.backbone import Backbone
+from metapt_nb.cluster import make_tasks
+from metapt_nb.data import load_dataset
+from metapt_nb.evaluate import GridCell, GridConfig, group_cells, run_groups, test_scores
+from metapt_nb.experiments import balanced
+from metapt_nb.files import atomic, save_csv
+from metapt_nb.inner_step import both_losses
+from metapt_nb.jobs import default_workers, run_jobs
+from metapt_nb.maml import split_tasks
+from metapt_nb.pretrain import gate
+from metapt_nb.prompts import load_prompt, save_prompt
+from metapt_nb.rules import RULES, rule_set, ruled_tasks, under_rule
+from metapt_nb.settings import environment
+from metapt_nb.starts import clustered, learn_from
+from metapt_nb.tune import TuneConfig
+
+OUT = Path(__file__).parent.parent/"nbs/results/regime"
+RUNS = Path("runs/regime")
+ROWS, HELD_OUT, K, L, LENGTH = 16000, 500, 10, 20, 64
+DEVELOPMENT = ("movie", "amazon", "nyt", "tweets", "alexa")
+
+
+class Trial(NamedTuple):
+    "A way to learn from a corpus."
+    name: str
+    learner: str            # a key of `starts.START_LEARNERS`
+    settings: dict = {}     # of it
+    rules: str = "one"      # a key of `rules.RULE_SETS`
+    method: str = "kmeans"  # how the parts are made, a key of `cluster.METHODS`; "none" makes one part of all rows
+    init: str = "vocab"     # where learning begins, as in `Backbone.init_prompt`
+    seed: int = 0
+
+
+def ppt(lr, batch, samples=4000, **more):
+    return dict(lr=lr, batch_size=batch, samples=samples, validate_every=samples, select="last", **more)
+
+
+def meta(lr, samples=4000, tasks=2, support=4, query=4, **more):
+    return dict(
+        lr=lr, tasks_per_step=tasks, support=support, query=query, samples=samples, validate_every=500,
+        select="last", **more)
+
+
+TRIALS = [
+    *(Trial(f"ppt {lr} {batch}", "ppt", ppt(lr, batch)) for lr in (.03, .1, .3) for batch in (4, 16)),
+    *(Trial(f"maml {lr}", "maml", meta(lr)) for lr in (.03, .1, .3)),
+    Trial("maml 10 tasks", "maml", meta(.1, tasks=10)),
+    Trial("maml 16 rows", "maml", meta(.1, support=16)),
+    Trial("maml 3 steps", "maml", meta(.1, inner_steps=3)),
+    Trial("maml relative .01", "maml", meta(.1, relative=True, inner_lr=.01)),
+    Trial("maml relative .03", "maml", meta(.1, relative=True, inner_lr=.03)),
+    Trial("rates", "metasgd", meta(.1)),
+    Trial("first order", "fomaml", meta(.1)),
+    Trial("no step", "alpha0", meta(.1)),
+    Trial("pooled", "multitask", meta(.1)),
+    Trial("constant", "ppt", ppt(.1, 16, schedule="constant")),
+    Trial("text", "ppt", ppt(.1, 16), init="text"),
+    *(Trial(f"ppt {rules}", "ppt", ppt(.1, 16), rules) for rules in ("sizes", "words", "meanings", "all")),
+    *(Trial(f"maml {rules} {method}", "maml", meta(.1), rules, method)
+      for rules in ("sizes", "words", "meanings", "all") for method in ("kmeans", "random", "none")),
+    Trial("ppt long", "ppt", ppt(.1, 16, 16000)), Trial("maml long", "maml", meta(.1, 16000)),
+    *(Trial(f"{learner} sizes long", learner, settings, "sizes")
+      for learner, settings in dict(ppt=ppt(.1, 16, 16000), maml=meta(.1, 16000)).items())]
+TUNED = ("ppt 0.03 4", "ppt 0.1 16", "maml 0.1", "ppt sizes", "maml sizes kmeans", "ppt long", "maml long",
+         "ppt sizes long", "maml sizes long")
+
+
+def corpus_rows(name):
+    "Train rows and rows held out, of five classes each."
+    dataset = load_dataset(name)
+    if dataset.split is not None: return balanced(dataset.part("train"), ROWS), balanced(dataset.part("dev"), HELD_OUT)
+    shuffled = dataset.rows(np.random.default_rng(0).permutation(len(dataset)))
+    return shuffled.rows(range(HELD_OUT, len(shuffled))), shuffled.rows(range(HELD_OUT))
+
+
+def parts_of(text, method):
+    "Train and held-out rows of each part."
+    if method == "none": return [np.split(np.random.default_rng(0).permutation(len(text)), [len(text)*19//20])]
+    return split_tasks(make_tasks(text.texts, method, K, 0, text.labels))
+
+
+def source_of(backbone, text, trial):
+    "The tasks of a trial."
+    made = ruled_tasks(backbone, text, parts_of(text, trial.method), rule_set(trial.rules), max_length=LENGTH)
+    return clustered(backbone, made.batch, made.parts)
+
+
+class Followed:
+    "Looks at the held-out rows now and then while a prompt learns."
+    def __init__(self, backbone, held_out, every):
+        self.backbone, self.held_out, self.every = backbone, held_out, every
+        self.rows, self.next = [], every
+
+    def look(self, prompt, **when):
+        losses = both_losses(self.backbone, prompt, self.held_out)
+        self.rows.append(when | losses._asdict() | test_scores(self.backbone, prompt, self.held_out))
+
+    def __call__(self, trainer):
+        if trainer.seen < self.next and trainer.used < trainer.budget: return
+        self.next = trainer.seen + self.every
+        self.look(trainer.prompt, seen=trainer.seen, step=trainer.step, seconds=round(trainer.seconds, 1))
+
+
+def file_of(corpus, trial, ending=".json"): return RUNS/corpus/f"{trial.name.replace(' ', '-')}{ending}"
+
+
+def look_ahead(validation):
+    "What an inner step gained at the last validation, in nats; None of a learner that takes none."
+    if "loss_before" not in validation: return None
+    return float((validation.loss_before - validation.loss).iloc[-1])
+
+
+def row_of(trial, run, found):
+    "A trial's settings, what it cost and what the gate says."
+    settings = {name: value for name, value in trial.settings.items() if name not in ("select", "validate_every")}
+    return dict(
+        trial=trial.name, learner=trial.learner, rules=trial.rules, method=trial.method, init=trial.init,
+        seed=trial.seed, **settings, seen=run.seen, updates=run.steps, seconds=round(run.seconds, 1),
+        look_ahead=look_ahead(run.validation), **found._asdict(), learned=found.learned, date=time.strftime("%Y-%m-%d"))
+
+
+def run_trial(corpus, trial):
+    "Learn, follow, judge, store."
+    backbone, (text, held_out) = Backbone.load(), corpus_rows(corpus)
+    rows = under_rule(backbone, held_out, RULES["five"], max_length=LENGTH)
+    start = backbone.init_prompt(L, trial.init, seed=trial.seed)
+    followed, checkpoint = Followed(backbone, rows, 500), file_of(corpus, trial, ".pt")
+    settings = dict(trial.settings, seed=trial.seed)
+    followed.look(start, seen=0, step=0, seconds=0.)
+    run = learn_from(
+        backbone, start, source_of(backbone, text, trial), trial.learner, checkpoint, on_step=followed, **settings)
+    row = row_of(trial, run, gate(backbone, start, run.prompt, rows))
+    save_prompt(file_of(corpus, trial, ".safetensors"), run.prompt, backbone, rows, method=trial.name)
+    with atomic(file_of(corpus, trial)) as tmp: tmp.write_text(json.dumps(dict(row=row, curve=followed.rows)))
+    checkpoint.unlink()
+
+
+def collect(corpus):
+    "Tables of all trials that are done."
+    done = [json.loads(file_of(corpus, trial).read_text()) for trial in TRIALS if file_of(corpus, trial).exists()]
+    if not done: return
+    save_csv(OUT/corpus/"trials.csv", pd.DataFrame([one["row"] for one in done]).round(5))
+    curves = [pd.DataFrame(one["curve"]).assign(trial=one["row"]["trial"]) for one in done]
+    save_csv(OUT/corpus/"curves.csv", pd.concat(curves).round(5))
+
+
+def main(corpus):
+    left = [(corpus, trial) for trial in TRIALS if not file_of(corpus, trial).exists()]
+    for _ in tqdm(run_jobs(run_trial, left, default_workers()), total=len(left), desc="trials", disable=None):
+        collect(corpus)
+    collect(corpus)
+    with atomic(OUT/corpus/"settings.json") as tmp: tmp.write_text(json.dumps(environment(Backbone.load()), indent=1))
+
+
+def tune_starts(corpus):
+    "Few-shot tuning from some of the prompts on development sets."
+    backbone = Backbone.load()
+    config = GridConfig(n_test=500, tune=TuneConfig(lr=.03, epochs=30, patience=5), draw="natural")
+    starts = {"PT": backbone.init_prompt(L)}
+    for trial in TRIALS:
+        if trial.name in TUNED: starts[trial.name] = load_prompt(file_of(corpus, trial, ".safetensors"))[0]
+    groups = []
+    for name in DEVELOPMENT:
+        if name == corpus: continue
+        cells = [GridCell(start, prompt, seed) for seed in (0, 1, 2) for start, prompt in starts.items()]
+        groups += group_cells(load_dataset(name), cells, config)
+    rows = run_groups(groups, backbone, RUNS/corpus/"tuned", default_workers())
+    save_csv(OUT/corpus/"tuned.csv", rows)
+
+
+if __name__ == "__main__": (tune_starts if sys.argv[2:] == ["starts"] else main)(sys.argv[1])
