@@ -28,8 +28,9 @@ from .evaluate import GridCell, GridConfig, group_cells, require_apart, run_grou
 from .files import InputError, atomic, cache_dir, digest, require, save_csv
 from .jobs import default_workers, run_jobs
 from .maml import LEARNERS, MetaConfig, split_tasks
-from .pretrain import PretrainConfig
+from .pretrain import PretrainConfig, gate
 from .prompts import load_prompt, save_prompt
+from .rules import rule_set, ruled_tasks
 from .settings import environment, numbers, settings_key
 from .tune import FULL, TuneConfig
 
@@ -44,6 +45,7 @@ class Start:
     rows: int = None    # pre-training rows
     alpha: float = None # inner step; 0 is the control without one
     order: str = None   # as in `maml.ORDERS`; "pooled" is the control without support and query
+    rules: str = None   # what the classes are answered by, a key of `rules.RULE_SETS`; the corpus's five words without
 
     @property
     def key(self) -> str:
@@ -52,13 +54,13 @@ class Start:
         for name in ("k", "rows", "alpha"):
             value = getattr(self, name)
             if value is not None: words.append(f"{name}{value:g}")
-        words.append(self.order)
+        words += [self.order, self.rules]
         return "-".join(word for word in words if word)
 
     @property
     def source(self) -> tuple:
         "All that decides its tasks."
-        return self.corpus, self.tasks, self.k, self.rows
+        return self.corpus, self.tasks, self.k, self.rows, self.rules
 
 # %% ../nbs/52_experiments.ipynb #5073c8b3
 STARTS = {
@@ -258,8 +260,10 @@ def prepare(
     text = text.rows(range(min(len(text), start.rows or scale.rows)))
     X = embed_texts(text.texts)
     tasks = make_tasks(text.texts, start.tasks, start.k or scale.k, 0, text.labels, X)
-    batch = backbone.encode(text.texts, text.labels, max_length=scale.grid.max_length)
-    return Prepared(batch, split_tasks(tasks), quality(X, tasks, text.labels))
+    parts, facts, length = split_tasks(tasks), quality(X, tasks, text.labels), scale.grid.max_length
+    if start.rules is None: return Prepared(backbone.encode(text.texts, text.labels, max_length=length), parts, facts)
+    ruled = ruled_tasks(backbone, text, parts, rule_set(start.rules), max_length=length)
+    return Prepared(ruled.batch, ruled.parts, facts)
 
 # %% ../nbs/52_experiments.ipynb #f756289a
 def learner_settings(
@@ -279,13 +283,14 @@ def learner_settings(
         order=start.order or config.order)
 
 # %% ../nbs/52_experiments.ipynb #cfd8f3d2
-def _pretraining_row(start, seed, n_rows, facts, initial, run):
-    "A row of pretraining.csv."
+def _pretraining_row(start, seed, n_rows, facts, initial, run, found):
+    "A row of pretraining.csv; `found` is a `pretrain.Gate`."
     means = {f"mean_{name}": float(run.log[name].mean()) for name in ("agreement", "inner_step") if name in run.log}
     curves = {f"val_{name}": numbers(run.validation[name]) for name in ("seen", "accuracy", "loss")}
     return dict(
         start=start.key, seed=seed, **asdict(start), **{f"tasks_{name}": value for name, value in facts.items()},
         n_rows=n_rows, seen=run.seen, updates=run.steps, pretrain_seconds=round(run.seconds, 1),
+        **{f"gate_{name}": value for name, value in found._asdict().items()}, learned=found.learned,
         **means, moved=float((run.prompt - initial).norm()/initial.norm()), **curves)
 
 # %% ../nbs/52_experiments.ipynb #d93aa59a
@@ -304,11 +309,13 @@ def pretrain_start(
     checkpoint = file.with_suffix(".pt")
     train = LEARNERS[start.method].train
     run = train(backbone, initial, batch, parts, config, checkpoint, desc=f"{start.key}, seed {seed}")
-    row = _pretraining_row(start, seed, len(batch), facts, initial, run)
+    held_out = batch[np.concatenate([rows for _, rows in parts])]
+    found = gate(backbone, initial, run.prompt, held_out)
+    row = _pretraining_row(start, seed, len(batch), facts, initial, run, found)
     # whoever finds a prompt finds its row too
     with atomic(file.with_suffix(".json")) as tmp: tmp.write_text(json.dumps(row))
     save_prompt(
-        file, run.prompt, backbone, batch, method=start.key, data=data,
+        file, run.prompt, backbone, held_out[:1], method=start.key, data=data,
         budget=run.seen, steps=run.steps, seed=seed, config=asdict(config))
     checkpoint.unlink()
 
