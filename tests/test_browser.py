@@ -155,13 +155,15 @@ def test_explore_stops(lab):
         page.move("n", *[LEFT]*3)
 
 
-LIVE_KEYS = dict(k=LEFT, tasks_per_step=LEFT, alpha=LEFT, beta=RIGHT, samples=LEFT, seed=UP, order=DOWN)
+LIVE_KEYS = dict(k=LEFT, tasks_per_step=LEFT, alpha=LEFT, beta=RIGHT, samples=LEFT, seed=UP, learner=DOWN)
 
 
 def test_live(lab, project):
     def says(state, seconds=20): page.until(lambda: state in page.summary(), state, seconds)
 
     with opened(lab, "nbs/walkthrough/live.ipynb", 2) as page:
+        page.move("tasks", DOWN)
+        page.move("tasks", UP)
         for name, key in LIVE_KEYS.items(): page.move(name, key)
         page.key("tasks_per_step", *[RIGHT]*9)
         page.until(lambda: "lower the tasks per step" in page.message(), "the message")
@@ -170,7 +172,7 @@ def test_live(lab, project):
         before = page.pictures()
         page.press("start")
         page.until(lambda: page.pictures() != before and "Running" in page.summary(), "the first step")
-        assert not page.enabled("order")
+        assert not page.enabled("learner")
         page.press("pause")
         says("Paused")
         paused = page.summary()
@@ -187,7 +189,7 @@ def test_live(lab, project):
         page.press("start")
         says("Finished", 120)
         page.check()
-        looks(page, "live", [*LIVE_KEYS, "over", "save", "file"])
+        looks(page, "live", ["tasks", *LIVE_KEYS, "over", "save", "file"])
 
 
 PLAY_KEYS = dict(a=[DOWN], b=[UP], epochs=[LEFT]*6, rate=[LEFT], seed=[UP])
