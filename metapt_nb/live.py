@@ -61,7 +61,7 @@ def gradient_agreement(
     found = [learner_gradients(backbone, prompt, [task], config).gradients for task in tasks]
     return cosines(torch.cat(found))
 
-# %% ../nbs/72_live.ipynb #4dec3869
+# %% ../nbs/72_live.ipynb #b35a4de5
 GRID = 12 # tasks whose gradients are compared, at most
 
 class Offer(NamedTuple):
@@ -437,13 +437,15 @@ def validations_table(
 ) -> str:       # HTML; nothing where there are none
     "The last four validations."
     if not len(validation): return ""
-    names = dict(
-        seen="samples seen", accuracy_before="held-out accuracy", accuracy="after one inner step", loss="loss after it")
     shown = pd.DataFrame(validation)
-    if "accuracy_before" not in shown: names |= dict(accuracy="held-out accuracy", loss="loss")
-    columns = [name for name in names if name in shown]
-    last = shown[columns].round(3).values.tolist()[-4:]
-    return table([names[name] for name in columns], [[int(seen), *scores] for seen, *scores in last])
+    names = dict(seen="samples seen", accuracy="held-out accuracy", loss="loss")
+    if "loss_before" in shown:
+        shown["gain"] = shown.loss_before - shown.loss
+        names = dict(
+            seen="samples seen", accuracy_before="held-out accuracy", accuracy="after one inner step",
+            loss="loss after it", gain="gained by it, nats")
+    last = shown[list(names)].round(3).values.tolist()[-4:]
+    return table(names.values(), [[int(seen), *scores] for seen, *scores in last])
 
 # %% ../nbs/72_live.ipynb #84997a0d
 def live_look(

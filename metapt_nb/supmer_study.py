@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np, pandas as pd
 from tqdm.auto import tqdm
 
-from .backbone import Backbone, Batch
+from .backbone import Backbone, Batch, concat
 from .cluster import make_tasks
 from .crosstask import Protocol, target_row, tune_full, tune_starts
 from .data import EMBEDDED, Dataset, few_shot, load_dataset
@@ -36,7 +36,7 @@ from .learners import LearnConfig
 from .maml import split_tasks
 from .neighbours import next_sentence_choice, next_sentence_pairs
 from .pool import open_pool
-from .pretrain import PretrainConfig, ppt_train
+from .pretrain import PretrainConfig, gate, ppt_train
 from .prompts import load_prompt, save_prompt
 from .readers import open_dataset
 from .regulariser import RegulariserConfig, load_regulariser, new_regulariser
@@ -243,12 +243,18 @@ class Rows(NamedTuple):
     @property
     def shown(self): return self.batch[:1]
 
+    @property
+    def held_out(self) -> Batch: return self.batch[np.concatenate([rows for _, rows in self.parts])]
+
 class Source(NamedTuple):
     "Tasks for all other learners."
     tasks: object
 
     @property
     def shown(self): return self.tasks.draw(np.random.default_rng(0), 1, 1, 1)[0].support
+
+    @property
+    def held_out(self) -> Batch: return concat([task.query for task in self.tasks.to_validate(1)])
 
 class Corpus:
     "Raw text with the clusters of its sentences."
@@ -322,6 +328,21 @@ def learned_file(
     key = digest(backbone.hash, backbone.dtype, docs_hash, *settings, *text)
     return Path(out)/"prompts"/f"{start.learner}-{start.text}-{seed}-{key}.safetensors"
 
+def _learn(backbone, learning, initial, config, checkpoint):
+    "The learner of a start on its text."
+    start, text = learning.start, learning.text
+    if isinstance(text, Rows): return ppt_train(backbone, initial, *text, config, checkpoint)
+    return START_LEARNERS[start.learner].train(backbone, initial, text.tasks, config, checkpoint)
+
+def _learned_row(learning, run, initial, found):
+    "A row of pretraining.csv; `found` is a `pretrain.Gate`."
+    logged = {name: float(run.log[name].mean()) for name in LOGGED if name in run.log}
+    gated = {f"gate_{name}": value for name, value in found._asdict().items()}
+    return dict(
+        start=learning.name, seed=learning.seed, samples=run.seen, updates=run.steps, seconds=round(run.seconds, 1),
+        **gated, learned=found.learned, moved=float((run.prompt - initial).norm()/initial.norm()), **logged,
+        last_s=getattr(run, "similarity", None))
+
 def learn_study_start(
     backbone: Backbone,
     learning: Learning,
@@ -332,13 +353,8 @@ def learn_study_start(
     start, seed, text = learning.start, learning.seed, learning.text
     initial = backbone.init_prompt(scale.n_tokens, start.init, seed)
     config, checkpoint = scale.learning(start, seed), file.with_suffix(".pt")
-    if isinstance(text, Rows): run = ppt_train(backbone, initial, *text, config, checkpoint)
-    else: run = START_LEARNERS[start.learner].train(backbone, initial, text.tasks, config, checkpoint)
-    logged = {name: float(run.log[name].mean()) for name in LOGGED if name in run.log}
-    moved = float((run.prompt - initial).norm()/initial.norm())
-    row = dict(
-        start=learning.name, seed=seed, samples=run.seen, updates=run.steps, seconds=round(run.seconds, 1),
-        moved=moved, **logged, last_s=getattr(run, "similarity", None))
+    run = _learn(backbone, learning, initial, config, checkpoint)
+    row = _learned_row(learning, run, initial, gate(backbone, initial, run.prompt, text.held_out))
     with atomic(file.with_suffix(".json")) as tmp: tmp.write_text(json.dumps(row))
     keep_regulariser(file, run, backbone, method=start.learner, seed=seed)
     save_prompt(file, run.prompt, backbone, text.shown, method=start.learner, seed=seed, config=asdict(config))
@@ -571,6 +587,14 @@ class SupmerRun:
         lacks = [name for name in wanted if name not in there]
         found = f"{len(self.rows)} rows of {len(there)} starts"
         return f"{found}." if not lacks else f"{found} so far; not yet run: {'; '.join(lacks)}."
+
+    @property
+    def gated(self) -> str:
+        "Which starts passed the gate of `pretrain.gate` on their own held-out rows, in every pre-training."
+        if "learned" not in self.pretraining: return ""
+        passed = self.pretraining.groupby("start", sort=False).learned.all()
+        failed = "; ".join(passed.index[~passed]) or "none"
+        return f"{passed.sum()} of {len(passed)} learned prompts passed the gate; did not learn in every run: {failed}."
 
     def describe(self) -> str:
         "One paragraph: backbone, budget, protocol, command."
