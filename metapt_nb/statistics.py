@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MOST_ENTRY', 'COLOURS', 'scores', 'majority', 'chance', 'gold_f1', 'union_f1', 'strays', 'recalls',
-           'probability_scores', 'paired_differences', 'Interval', 'interval', 'paired', 'mean_sd', 'summary',
-           'markdown', 'plot_results', 'plot_paired', 'plot_curves', 'brier_score', 'calibration_error',
-           'plot_reliability', 'reliability']
+           'probability_scores', 'paired_differences', 'Interval', 'interval', 'Share', 'crossed_interval', 'holm',
+           'paired', 'mean_sd', 'summary', 'markdown', 'plot_results', 'plot_paired', 'plot_forest', 'plot_curves',
+           'brier_score', 'calibration_error', 'plot_reliability', 'reliability']
 
 # %% ../nbs/50_statistics.ipynb #bf6c4ac1
 import html, re
@@ -116,6 +116,51 @@ def interval(
     mean = d.mean() if n else np.nan
     half = stats.t.ppf(.975, n - 1)*d.std(ddof=1)/n**.5 if n > 1 else np.inf
     return Interval(n, float(mean), float(mean - half), float(mean + half))
+
+# %% ../nbs/50_statistics.ipynb #a60f57a0
+class Share(NamedTuple):
+    "What one source of chance adds to the variance of a mean."
+    variance: float
+    freedom: int # degrees of freedom
+
+def _shares(cells):
+    "Of rows and of columns; and of their interaction, which is in both."
+    I, J = cells.shape
+    rows, columns, grand = cells.mean(1, keepdims=True), cells.mean(0, keepdims=True), cells.mean()
+    both = ((cells - rows - columns + grand)**2).sum()/max(1, (I - 1)*(J - 1))
+    return [
+        Share(float(rows.var(ddof=1)/I) if I > 1 else 0., I - 1),
+        Share(float(columns.var(ddof=1)/J) if J > 1 else 0., J - 1),
+        Share(float(both/(I*J)) if I > 1 and J > 1 else 0., (I - 1)*(J - 1))]
+
+def crossed_interval(
+    d: pd.Series, # differences, by (data set, pre-training, …)
+) -> Interval:    # `n` counts the data sets
+    "The 95 % interval of a mean over data sets and pre-trainings that both might have been others."
+    cells = d.groupby(level=[0, 1]).mean().unstack()
+    # a pre-training that some set lacks is left out
+    cells = cells.dropna(axis=1).to_numpy(float)
+    if not cells.size: return interval([])
+    rows, columns, both = shares = _shares(cells)
+    # where the interaction is the largest by chance, the mean is no surer than its larger source says
+    variance = max(rows.variance + columns.variance - both.variance, rows.variance, columns.variance)
+    spread = sum(share.variance**2/share.freedom for share in shares if share.freedom > 0)
+    if not spread: return interval(cells.ravel())
+    half = stats.t.ppf(.975, max(1., variance**2/spread))*variance**.5
+    mean = float(cells.mean())
+    return Interval(len(cells), mean, mean - float(half), mean + float(half))
+
+# %% ../nbs/50_statistics.ipynb #af2b70de
+def holm(
+    p,            # m p-values; NaN where nothing was tested
+) -> np.ndarray:  # [m] adjusted
+    "p-values that may be compared with one level however many there are."
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(p)[:np.isfinite(p).sum()]
+    steps = np.maximum.accumulate(p[order]*np.arange(len(order), 0, -1))
+    adjusted = np.full(len(p), np.nan)
+    adjusted[order] = steps.clip(max=1)
+    return adjusted
 
 # %% ../nbs/50_statistics.ipynb #ebc7dc76
 def paired(
@@ -260,6 +305,32 @@ def plot_paired(
     ax.axvline(0, color="k", ls=":", lw=1.2)
     ax.set_yticks(range(len(methods)), methods)
     ax.set(xlabel=f"{metric.replace('_', '-')} − that of {reference}, points", ylim=(-.6, len(methods) - .4))
+    _open(ax)
+
+# %% ../nbs/50_statistics.ipynb #13500e1c
+def _forest(own, sets):
+    "Means of each set and of all, and the lengths [2, n] of their intervals' arms."
+    found = [crossed_interval(own[own.index.get_level_values(0) == one]) for one in sets] + [crossed_interval(own)]
+    means, low, high = (np.array([getattr(one, column) for one in found]) for column in ("mean", "low", "high"))
+    # without bounds there are no arms
+    return means, np.where(np.isfinite(high - low), [means - low, high - means], 0)
+
+def plot_forest(
+    d: dict,            # name -> differences in points, by (data set, pre-training, …)
+    ax,
+):
+    "Each data set's mean difference with its interval, and the overall one, a colour per name."
+    sets, step = list(dict.fromkeys(name for own in d.values() for name in own.index.get_level_values(0))), .7/len(d)
+    for j, (name, own) in enumerate(d.items()):
+        means, arms = _forest(own, sets)
+        y = np.arange(len(means)) + (j - (len(d) - 1)/2)*step
+        colour = COLOURS.get(name.split(" ")[0], f"C{j}")
+        ax.errorbar(means, y, xerr=arms, fmt="o", ms=4, lw=1.6, color=colour, label=name)
+    ax.axhline(len(sets) - .5, color="#cccccc", lw=1)
+    ax.axvline(0, color="k", ls=":", lw=1.2)
+    ax.set_yticks(range(len(sets) + 1), [*sets, "all"])
+    ax.set(xlabel="difference, points", ylim=(len(sets) + .5, -.5))
+    ax.legend(frameon=False, fontsize=8)
     _open(ax)
 
 # %% ../nbs/50_statistics.ipynb #d8b4ae80
