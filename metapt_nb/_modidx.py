@@ -241,6 +241,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                'metapt_nb.cli.TaskText.__init__': ('cli.html#tasktext.__init__', 'metapt_nb/cli.py'),
                                'metapt_nb.cli.TaskText._clusters': ('cli.html#tasktext._clusters', 'metapt_nb/cli.py'),
                                'metapt_nb.cli.TaskText._pool': ('cli.html#tasktext._pool', 'metapt_nb/cli.py'),
+                               'metapt_nb.cli.TaskText._ruled': ('cli.html#tasktext._ruled', 'metapt_nb/cli.py'),
                                'metapt_nb.cli.TaskText._selfsup': ('cli.html#tasktext._selfsup', 'metapt_nb/cli.py'),
                                'metapt_nb.cli.TaskText.of': ('cli.html#tasktext.of', 'metapt_nb/cli.py'),
                                'metapt_nb.cli.TaskText.parts': ('cli.html#tasktext.parts', 'metapt_nb/cli.py'),

@@ -182,6 +182,7 @@ class Learning:
         tasks_per_step: int = Later("maml.MetaConfig.tasks_per_step"), # tasks drawn per outer step, 0 for all
         support: int = None,                 # support rows per task; the learner's own by default
         query: int = None,                   # query rows per task, likewise
+        relative: bool = False,              # inner steps as long as α says of the prompt's own length
         no_psi: bool = False,                # SUPMER without its regulariser
         no_curriculum: bool = False,         # SUPMER without mixed tasks
         ppt: bool = False,                   # pooled pre-training (PPT), as --learner ppt
@@ -191,7 +192,8 @@ class Learning:
         self.shared = dict(samples=now(samples), lr=now(lr), validate_every=max(1, now(samples)//8))
         meta = dict(inner_lr=inner_lr, order=order, inner_steps=inner_steps, task_chunk=task_chunk)
         self.meta = {name: now(value) for name, value in meta.items()}
-        self.rows = {name: n for name, n in dict(support=support, query=query).items() if n is not None}
+        asked = dict(support=support, query=query, relative=relative or None)
+        self.own = {name: value for name, value in asked.items() if value is not None}
         self.off = {name: False for name, off in dict(psi=no_psi, curriculum=no_curriculum).items() if off}
 
     @property
@@ -218,7 +220,7 @@ class Learning:
         asked = {name: value for name, value in self.meta.items() if value != getattr(MetaConfig, name)}
         # all learners that draw tasks draw equally many, unless they are told otherwise
         if self.learner != "ppt": asked["tasks_per_step"] = min(self.tasks_per_step, k) or None
-        return asked | self.rows | self.off | self.shared
+        return asked | self.own | self.off | self.shared
 
 # %% ../nbs/69_cli.ipynb #b274feac
 def _make_tasks(dataset, method, k, seed):
@@ -236,13 +238,14 @@ class TaskText:
         *,
         tasks: Word(choices=Later("starts.SOURCES")) = "clusters", # of labelled text, raw text or a pool's folder
         method: Word(choices=Later("cluster.METHODS")) = "kmeans", # how clusters are made
+        rules: Word(choices=Later("rules.RULE_SETS")) = None, # varied questions to clusters of five classes
         k: int = None,            # clusters; 10 of labelled text, for raw text a two-hundredth of its sentences
         held_out: float = None,   # share of each task, or of raw text's documents, to validate on; about 100 rows
         types: Word("NAMES", known=Later("selfsup.TASK_TYPES")) = None, # of raw text, of {known}; all by default
         documents: int = None,    # of raw text that are read; all by default
         setting: str = None,      # of a pool, whose sources are learned from; all its tasks by default
     ):
-        self.tasks, self.method, self.k, self.held_out = tasks, method, k, held_out
+        self.tasks, self.method, self.rules, self.k, self.held_out = tasks, method, rules, k, held_out
         self.types, self.documents, self.setting = _words(types), documents, setting
 
     def of(self, data: Labelled, backbone: Backbone):
@@ -263,8 +266,19 @@ class TaskText:
         facts = dict(
             template=encoded.template, words=list(encoded.words), max_length=data.max_length,
             tasks=[self.method, self.k or 10, self.held_out])
+        if self.rules: return self._ruled(backbone, dataset, parts, facts)
         source, data_hash = clustered(backbone, encoded.batch(), parts), {dataset.name: dataset.hash}
         return Ready(source, data_hash, f"{len(source)} clusters", facts)
+
+    def _ruled(self, backbone, dataset, parts, facts):
+        "Clusters, each under several rules."
+        from metapt_nb.rules import rule_set, ruled_tasks
+        from metapt_nb.starts import Ready, clustered
+        rules = rule_set(self.rules)
+        made = ruled_tasks(backbone, dataset, parts, rules, max_length=facts["max_length"])
+        said = f"{len(made.parts)} tasks: clusters under {', '.join(rules)}"
+        source = clustered(backbone, made.batch, made.parts)
+        return Ready(source, {dataset.name: dataset.hash}, said, facts | dict(rules=self.rules))
 
     def _selfsup(self, data, backbone):
         from metapt_nb.selfsup import SelfSupConfig
@@ -337,7 +351,8 @@ def meta_train(
     overwrite: bool = False,       # replace the prompt file of another run
 ):
     "Learn an initial prompt from tasks: clusters of DATA, raw text, or a pool."
-    usual = text.tasks == "clusters" and learning.learner in ("maml", "ppt") and not (learning.rows or learning.off)
+    paper = text.tasks == "clusters" and learning.learner in ("maml", "ppt")
+    usual = paper and not (learning.own or learning.off or text.rules)
     learn = _on_clusters if usual else _on_any
     learn(data, model, learning, text, out, overwrite)
 
@@ -349,19 +364,21 @@ class Shots:
         n_train: int = Later("evaluate.GridConfig.n_train"), # training samples; a published draw has its own
         n_dev: int = Later("evaluate.GridConfig.n_dev"),     # samples for early stopping and the temperature; likewise
         n_test: int = 500,                                   # cap on the test rows
+        draw: Word(choices=Later("data.DRAWS")) = Later("evaluate.GridConfig.draw"), # how samples are shared out
     ):
-        self.n_train, self.n_dev, self.n_test = now(n_train), now(n_dev), n_test
+        self.n_train, self.n_dev, self.n_test, self.draw = now(n_train), now(n_dev), n_test, now(draw)
 
     @property
     def settings(self) -> dict:
         "What decides the rows, for the card."
-        return dict(n_train=self.n_train, n_dev=self.n_dev, n_test=self.n_test)
+        drawn = {} if self.draw == "balanced" else dict(draw=self.draw) # as cards of earlier versions have it
+        return dict(n_train=self.n_train, n_dev=self.n_dev, n_test=self.n_test, **drawn)
 
     def split(self, data: Labelled, dataset: Dataset) -> FewShot:
         "Drawn by its seed, or as it was published."
         from metapt_nb.readers import holds_draws, own_split
         if holds_draws(data.data): return own_split(dataset, data.seed, self.n_test)
-        return few_shot(dataset, self.n_train, self.n_dev, data.seed, self.n_test)
+        return few_shot(dataset, self.n_train, self.n_dev, data.seed, self.n_test, self.draw)
 
 # %% ../nbs/69_cli.ipynb #27b82a31
 class Start(NamedTuple):
