@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['SUPMER', 'STUDY_STARTS', 'PARTS_OF_SUPMER', 'ALL_STARTS', 'SETS', 'DOMAINS', 'STUDY_SCALES', 'TEXTS', 'LOGGED',
-           'RESULT_COLUMNS', 'RIVALS', 'TUNED_OTHERWISE', 'SWITCHED_OFF', 'SUPMER_CLAIMS', 'StudyStart', 'PublishedSet',
-           'Target', 'open_target', 'StudyScale', 'Rows', 'Source', 'Corpus', 'study_text', 'Learning', 'learned_file',
-           'learn_study_start', 'StudyCell', 'study_file', 'write_study_cells', 'SupmerStudy', 'open_supmer_study',
-           'SupmerRun', 'read_supmer_run', 'judge_ahead', 'judge_selection', 'judge_stuck', 'judge_same_start',
-           'StudyClaim', 'supmer_findings']
+           'FOLLOWED', 'RESULT_COLUMNS', 'RIVALS', 'TUNED_OTHERWISE', 'SWITCHED_OFF', 'SUPMER_CLAIMS', 'StudyStart',
+           'PublishedSet', 'Target', 'open_target', 'StudyScale', 'Rows', 'Source', 'Corpus', 'study_text', 'Learning',
+           'learned_file', 'learn_study_start', 'StudyCell', 'study_file', 'write_study_cells', 'SupmerStudy',
+           'open_supmer_study', 'SupmerRun', 'read_supmer_run', 'in_order', 'score_table', 'gaps', 'plot_gaps',
+           'judge_ahead', 'judge_selection', 'judge_stuck', 'judge_same_start', 'StudyClaim', 'supmer_findings']
 
 # %% ../nbs/59_supmer_study.ipynb #a8fa52a0
 import json, os
@@ -41,7 +41,7 @@ from .prompts import load_prompt, save_prompt
 from .readers import open_dataset
 from .regulariser import RegulariserConfig, load_regulariser, new_regulariser
 from .selfsup import TASK_TYPES, SelfSupConfig, ppt_batch, selfsup_tasks, usual_k
-from .settings import environment, read_settings, settings_key
+from .settings import environment, numbers, read_numbers, read_settings, settings_key
 from .starts import START_LEARNERS, clustered, keep_regulariser, psi_file
 from .supmer import SupmerConfig
 from .tune import TuneConfig
@@ -174,7 +174,7 @@ class StudyScale:
     n_tokens: int = 20           # L
     starts: tuple = tuple(ALL_STARTS)
     sets: tuple = ("movie", "amazon", "rotten_tomatoes") # targets that are always there
-    published: tuple = ()        # further ones, where their files are
+    published: tuple = ("sst2", "sst5", "trec", "cb", "rte", "boolq") # further ones, where their files are
     part_sets: tuple = ("movie",) # those of them on which the parts of SUPMER are tried
     unseen: tuple = ("nyt", "tweets") # domains that are only tested on
     pretrainings: tuple = (0, 1, 2) # seeds; few-shot split i begins from pre-training i
@@ -305,6 +305,7 @@ def study_text(
 
 # %% ../nbs/59_supmer_study.ipynb #83d074d8
 LOGGED = ("z", "cosine", "trunk_cosine", "trunk_share", "s", "share", "s_grad", "s_dom", "inner_step")
+FOLLOWED = ("s", "share", "z", "cosine", "support_loss", "query_loss") # stored update by update
 
 class Learning(NamedTuple):
     "A prompt that is to be learned."
@@ -337,11 +338,12 @@ def _learn(backbone, learning, initial, config, checkpoint):
 def _learned_row(learning, run, initial, found):
     "A row of pretraining.csv; `found` is a `pretrain.Gate`."
     logged = {name: float(run.log[name].mean()) for name in LOGGED if name in run.log}
+    curves = {f"log_{name}": numbers(run.log[name]) for name in FOLLOWED if name in run.log}
     gated = {f"gate_{name}": value for name, value in found._asdict().items()}
     return dict(
         start=learning.name, seed=learning.seed, samples=run.seen, updates=run.steps, seconds=round(run.seconds, 1),
         **gated, learned=found.learned, moved=float((run.prompt - initial).norm()/initial.norm()), **logged,
-        last_s=getattr(run, "similarity", None))
+        last_s=getattr(run, "similarity", None), **curves)
 
 def learn_study_start(
     backbone: Backbone,
@@ -572,6 +574,17 @@ class SupmerRun:
         rows = self.rows[(self.rows.tested != self.rows.dataset) & (self.rows.selected == "dev")]
         return self._named(rows, rows.dataset + " → " + rows.tested)
 
+    def logs(self, start: str = "SUPMER") -> pd.DataFrame: # seed, update, and `FOLLOWED`
+        "What the learning of a start has logged, update by update."
+        columns = [name for name in self.pretraining if name.startswith("log_")]
+        rows = self.pretraining[self.pretraining.start == start]
+        if not (len(rows) and columns): return pd.DataFrame(columns=["seed", "update"])
+        found = []
+        for _, row in rows.iterrows():
+            own = {name.removeprefix("log_"): read_numbers(row[name]) for name in columns if isinstance(row[name], str)}
+            found.append(pd.DataFrame(own).rename_axis("update").reset_index().assign(seed=row.seed))
+        return pd.concat(found)
+
     def selections(self) -> pd.DataFrame:
         "Rows chosen by dev and by test, under the labels 'dev' and 'test', of the starts that have both."
         both = pd.concat([self.at_home("dev"), self.at_home("test")])
@@ -614,6 +627,48 @@ def read_supmer_run(
     "A stored run; tables without rows where there is none."
     tables, settings = read_stored(folder, results=RESULT_COLUMNS, pretraining=("start", "seed"))
     return SupmerRun(*tables, settings)
+
+# %% ../nbs/59_supmer_study.ipynb #319d0641
+def in_order(
+    rows: pd.DataFrame, # with a column `label`
+    names,              # of starts
+) -> pd.DataFrame:
+    "The rows of some starts, as far as they are there, in this order."
+    there = [name for name in names if name in set(rows.label)]
+    return rows[rows.label.isin(there)].assign(label=lambda own: pd.Categorical(own.label, there, ordered=True))
+
+def score_table(
+    rows: pd.DataFrame, # of `SupmerRun.at_home` or `abroad`
+) -> pd.DataFrame:      # start × set, and the mean over the sets
+    "Accuracy in percent, mean ± standard deviation over the pre-trainings."
+    cells = rows.groupby(["label", "dataset"], observed=True, sort=False).accuracy.agg(["mean", "std"])*100
+    words = cells["mean"].map("{:.1f}".format) + cells["std"].map(" ± {:.1f}".format).where(cells["std"].notna(), "")
+    table = words.unstack()[list(dict.fromkeys(rows.dataset))].fillna("").sort_index()
+    mean = cells["mean"].groupby("label", observed=True).mean().map("{:.1f}".format)
+    return table.assign(mean=mean).rename_axis("start")
+
+def gaps(
+    rows: pd.DataFrame, # likewise
+    names,              # of starts
+) -> dict:              # name -> `verdicts.Difference`
+    "How far SUPMER is ahead of each that is there."
+    there = set(rows.label) if len(rows) else set()
+    return {name: difference(rows, "SUPMER", name) for name in names if name != "SUPMER" and {name, "SUPMER"} <= there}
+
+def plot_gaps(
+    found: dict,  # of `gaps`
+    ax,
+    title: str = "",
+):
+    "A point with its interval for each start."
+    for y, gap in enumerate(found.values()):
+        ax.plot([gap.low, gap.high], [y, y], color="#3f90da", lw=2)
+        ax.plot(gap.mean, y, "o", color="#3f90da")
+    ax.axvline(0, color="k", lw=.6)
+    ax.set_yticks(range(len(found)), list(found))
+    ax.set(xlabel="SUPMER is ahead by so many points", title=title)
+    ax.invert_yaxis()
+    ax.spines[["top", "right"]].set_visible(False)
 
 # %% ../nbs/59_supmer_study.ipynb #cecc297e
 def judge_ahead(

@@ -10,6 +10,7 @@ from small import METAPT, cells, kill_when
 from metapt_nb.supmer_study import STUDY_SCALES, STUDY_STARTS, open_supmer_study, open_target, read_supmer_run
 
 PAGES = ROOT/"nbs"/"supmer"
+PAGE_NAMES = "loop", "main", "domains", "ablation", "claims"
 
 
 def command(out):
@@ -57,12 +58,12 @@ def test_killed_run_goes_on(whole, tmp_path):
     assert told(tmp_path).equals(told(whole))
 
 
-@pytest.mark.parametrize("name", ["main", "claims"])
+@pytest.mark.parametrize("name", PAGE_NAMES)
 def test_pages_draw_any_run(name, whole):
     assert f"of {len(STUDY_SCALES['smoke'].starts)} starts." in drawn(PAGES/f"{name}.ipynb", METAPT_SUPMER=str(whole))
 
 
-@pytest.mark.parametrize("name", ["main", "claims"])
+@pytest.mark.parametrize("name", PAGE_NAMES)
 def test_pages_say_that_nothing_was_run(name, tmp_path):
     assert "Nothing has been run yet" in drawn(PAGES/f"{name}.ipynb", METAPT_SUPMER=str(tmp_path))
 
@@ -71,7 +72,7 @@ def test_pages_draw_half_a_run(whole, tmp_path):
     (tmp_path/"settings.json").write_bytes((whole/"settings.json").read_bytes())
     rows = pd.read_csv(whole/"results.csv")
     rows[rows.start.isin(["PT", "FT"])].to_csv(tmp_path/"results.csv", index=False)
-    for name in ("main", "claims"):
+    for name in PAGE_NAMES:
         assert "so far; not yet run: PT, one row; PPT, NSP" in drawn(PAGES/f"{name}.ipynb", METAPT_SUPMER=str(tmp_path))
 
 
