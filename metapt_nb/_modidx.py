@@ -2147,6 +2147,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                     'metapt_nb.verdicts.judge_terrible': ('verdicts.html#judge_terrible', 'metapt_nb/verdicts.py'),
                                     'metapt_nb.verdicts.lowest_recall': ('verdicts.html#lowest_recall', 'metapt_nb/verdicts.py'),
                                     'metapt_nb.verdicts.not_run': ('verdicts.html#not_run', 'metapt_nb/verdicts.py'),
+                                    'metapt_nb.verdicts.paired_gaps': ('verdicts.html#paired_gaps', 'metapt_nb/verdicts.py'),
                                     'metapt_nb.verdicts.plot_lines': ('verdicts.html#plot_lines', 'metapt_nb/verdicts.py'),
                                     'metapt_nb.verdicts.plot_table': ('verdicts.html#plot_table', 'metapt_nb/verdicts.py'),
                                     'metapt_nb.verdicts.read_run': ('verdicts.html#read_run', 'metapt_nb/verdicts.py'),

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['PAPER', 'PAPER_SD', 'PAPER_TABLE2', 'MARGIN', 'CLAIMS', 'Run', 'read_run', 'describe', 'rows_of', 'account',
-           'split_labels', 'Difference', 'difference', 'Ratio', 'variance_ratio', 'first_epoch', 'steps_to_target',
-           'decide', 'same', 'Judged', 'judge_lead', 'judge_spread', 'lowest_recall', 'judge_terrible', 'judge_samples',
-           'judge_rows', 'judge_k', 'judge_map', 'judge_speed', 'Claim', 'not_run', 'verdicts', 'plot_lines',
-           'plot_table']
+           'split_labels', 'Difference', 'paired_gaps', 'difference', 'Ratio', 'variance_ratio', 'first_epoch',
+           'steps_to_target', 'decide', 'same', 'Judged', 'judge_lead', 'judge_spread', 'lowest_recall',
+           'judge_terrible', 'judge_samples', 'judge_rows', 'judge_k', 'judge_map', 'judge_speed', 'Claim', 'not_run',
+           'verdicts', 'plot_lines', 'plot_table']
 
 # %% ../nbs/53_verdicts.ipynb #23d42d74
 import json, os
@@ -24,7 +24,7 @@ from scipy import stats
 from .experiments import SETS, Scale, experiment
 from .files import require
 from .settings import read_numbers, read_settings
-from .statistics import COLOURS, interval
+from .statistics import COLOURS, crossed_interval
 
 # %% ../nbs/53_verdicts.ipynb #34504f3c
 PAPER = { # Table 1: a number per data set, in the order of `experiments.SETS`
@@ -127,7 +127,7 @@ def split_labels(
 @dataclass(frozen=True)
 class Difference:
     "A mean with its 95 % interval, in points."
-    n: int
+    n: int        # pairs
     mean: float
     low: float
     high: float
@@ -141,18 +141,31 @@ class Difference:
 
     def __str__(self): return f"{self.mean:+.1f} [{self.low:+.1f}, {self.high:+.1f}], n = {self.n}"
 
-def difference(
+def paired_gaps(
     rows: pd.DataFrame,       # of `rows_of`
     a, b,                     # labels
     metric: str = "accuracy",
     unit: float = 100.,       # points of a score in 0 … 1
+) -> pd.Series:               # by (data set, source of chance, seed, n_train)
+    "a − b of every pair; where one pre-training served all pairs, the draw is what may have been another."
+    key, source = ["dataset", "seed", "n_train"], "pretrained" if "pretrained" in rows else "seed"
+    ours, theirs = (rows[rows.label == label].set_index(key) for label in (a, b))
+    gaps = ((ours[metric] - theirs[metric]).dropna()*unit).rename("gap").reset_index()
+    drawn = gaps.seed
+    for own in (theirs, ours):
+        if source in own and own[source].nunique() > 1: drawn = own[source].reindex(gaps.set_index(key).index).array
+    return gaps.assign(drawn=drawn).set_index(["dataset", "drawn", "seed", "n_train"]).gap
+
+def difference(
+    rows: pd.DataFrame,       # as in `paired_gaps`, like all that follow
+    a, b,
+    metric: str = "accuracy",
+    unit: float = 100.,
 ) -> Difference:
-    "a − b, paired."
-    key = ["dataset", "seed", "n_train"]
-    ours, theirs = (rows[rows.label == label].set_index(key)[metric] for label in (a, b))
-    gaps = (ours - theirs).dropna()*unit
-    means = gaps.groupby("dataset").mean()
-    return Difference(*interval(gaps), int((means > 0).sum()), len(means))
+    "a − b, paired; its interval is over data sets and pre-trainings, see `statistics.crossed_interval`."
+    gaps = paired_gaps(rows, a, b, metric, unit)
+    means, (_, *found) = gaps.groupby("dataset").mean(), crossed_interval(gaps)
+    return Difference(len(gaps), *found, int((means > 0).sum()), len(means))
 
 # %% ../nbs/53_verdicts.ipynb #ff709af6
 class Ratio(NamedTuple):
