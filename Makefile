@@ -56,8 +56,7 @@ lab: setup ## JupyterLab at the index notebook, for this machine alone and with 
 
 app: setup ## the four pages with controls as a web page, without JupyterLab; for this machine alone, with a token
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,app]"
-	JUPYTER_PATH=$(CURDIR)/nbs/app voila nbs --template=metapt --Voila.ip=127.0.0.1 --token --no-browser \
-	  --VoilaConfiguration.extension_allowlist=@jupyter-widgets/jupyterlab-manager
+	JUPYTER_PATH=$(CURDIR)/nbs/app voila nbs --template=metapt --Voila.ip=127.0.0.1 --token --no-browser
 
 outputs: setup ## run every notebook and store what it shows
 	python tests/outputs.py

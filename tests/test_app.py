@@ -1,5 +1,6 @@
 """The four pages as `make app` shows them: without JupyterLab, without its token nothing, and nothing from outside."""
 import re
+import signal
 import subprocess
 import time
 
@@ -56,8 +57,8 @@ def app(tmp_path_factory):
     try:
         with chromium() as browser: yield browser, address(server, log), log
     finally:
-        server.terminate()
-        server.wait(20)
+        server.send_signal(signal.SIGINT)
+        server.wait(60)
 
 
 def promise(name):
