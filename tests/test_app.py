@@ -10,7 +10,7 @@ from recipes import ROOT, commands_of, with_own_programs
 
 pytest.importorskip("voila", reason="the extra 'app' is not installed")
 MOVES = dict( # page -> a control and the key that moves it
-    explore=("k", Keys.ARROW_RIGHT), live=("k", Keys.ARROW_LEFT), playground=("a", Keys.ARROW_DOWN),
+    explore=("k", Keys.ARROW_RIGHT), live=("k", Keys.ARROW_LEFT), playground=("epochs", Keys.ARROW_LEFT),
     browse=("metric", Keys.ARROW_DOWN))
 BROKEN = "return [...document.querySelectorAll('.mp-broken, .jupyter-widgets-error-widget')].map(e => e.textContent)"
 # Addresses of what is loaded, or was to be loaded, from another place than the page.

@@ -111,7 +111,9 @@ def served(site):
         server.shutdown()
 
 
-SHOWN = ("index", "nbs/20_t5", "nbs/30_cluster", "nbs/42_maml", "nbs/paper/table1", "metapt_nb/tune")
+SHOWN = (
+    "index", "nbs/20_t5", "nbs/30_cluster", "nbs/42_maml", "nbs/paper/table1", "nbs/walkthrough/explore",
+    "metapt_nb/tune")
 
 
 def complaints(browser):

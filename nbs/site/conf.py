@@ -79,15 +79,18 @@ def with_contents(readme):
     return "\n\n".join([readme, *(contents(name, pages) for name, pages in chapters.items())])
 
 
-# Notebooks: nbdev's directives are for nbdev.
+# Notebooks: directives are for nbdev, and scripts for controls, which need a kernel.
 
 def words_of(cell):
     "What the picture of a code cell shows, where its output says it."
     plain = ["".join(output.get("data", {}).get("text/plain", "")) for output in cell["outputs"]]
     return next((text.removeprefix("Picture: ") for text in plain if text.startswith("Picture: ")), "")
 
+def is_script(output): return "application/javascript" in output.get("data", {})
+
 def tidy(cell):
-    "Take nbdev's directives out of a code cell, and give its picture its words."
+    "Take nbdev's directives out of a code cell, and scripts for controls; give its picture its words."
+    cell["outputs"] = [output for output in cell["outputs"] if not is_script(output)]
     cell["source"] = re.sub(r"^#\|.*\n?", "", "".join(cell["source"]), flags=re.M).strip()
     words = words_of(cell)
     if words: cell["metadata"]["mystnb"] = {"image": {"alt": words}}
