@@ -71,6 +71,7 @@ def test_nothing_without_the_token(app):
     browser, url, _ = app
     place = url.split("?")[0]
     assert place.startswith("http://127.0.0.1:") and "?token=" in url
+    browser.delete_all_cookies()
     for path in ("", "voila/render/walkthrough/browse.ipynb"):
         browser.get(place + path)
         assert "/login" in browser.current_url

@@ -160,7 +160,7 @@ def entries(source):
         else:
             owner = patched_class(node)
             name = f"{owner}.{node.name}" if owner else node.name
-            yield entry("###" if owner else "##", name, node, signature(lines, node))
+            yield entry("##", name, node, signature(lines, node))
 
 def module_page(source, name):
     "A module as Markdown."
