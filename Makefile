@@ -3,10 +3,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+IN_BROWSER := tests/test_browser.py tests/test_app.py tests/test_site.py
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-browser bench setup lock lab outputs readme clean-notebooks help
+.PHONY: demo test test-browser bench setup lock lab app docs outputs readme clean-notebooks help
 .DEFAULT_GOAL := help
 
 demo: setup ## install, then run the main job: text to table, figures, prompt and report in runs/demo
@@ -15,14 +16,19 @@ demo: setup ## install, then run the main job: text to table, figures, prompt an
 test: setup ## install, then export freshness, notebooks as tests, pytest; two at a time, what is timed alone
 	pytest -q tests/test_export.py
 	OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --timing
-	OMP_NUM_THREADS=1 pytest -q -n 2 tests --ignore tests/test_export.py --ignore tests/test_browser.py --ignore tests/test_views.py
+	OMP_NUM_THREADS=1 pytest -q -n 2 tests --ignore tests/test_export.py --ignore tests/test_views.py $(IN_BROWSER:%=--ignore %)
 	pytest -q tests/test_views.py
 
 test-browser: setup ## the interactive notebooks in a real chromium, every control by keyboard; screenshots in runs/screenshots
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium chromium-driver; } || \
 	  { echo "chromium and chromedriver are missing: run 'make test-browser' as root on Debian, or 'sudo apt-get install chromium chromium-driver' first" >&2; exit 1; }
-	pytest -q --durations=0 tests/test_browser.py
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,docs,app]"
+	pytest -q --durations=0 $(IN_BROWSER)
+
+docs: setup ## README, every notebook as it is stored and every module as a site with search, in _docs/html
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,docs]"
+	sphinx-build -q -W --keep-going -d _docs/doctrees -c nbs/site . _docs/html
 
 bench: setup ## meta-gradients, tuning, prediction beside higher, torchopt, PEFT and transformers, clusters at size; tables and plots in bench/
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,bench]"
@@ -47,6 +53,10 @@ lock: setup ## pins anew for every Python and system, as near to the present one
 
 lab: setup ## JupyterLab at the index notebook, for this machine alone and with Jupyter's token
 	jupyter lab --ip=127.0.0.1 nbs/index.ipynb
+
+app: setup ## the four pages with controls as a web page, without JupyterLab; for this machine alone, with a token
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,app]"
+	JUPYTER_PATH=$(CURDIR)/nbs/app voila nbs --template=metapt --Voila.ip=127.0.0.1 --token --no-browser
 
 outputs: setup ## run every notebook and store what it shows
 	python tests/outputs.py

@@ -48,6 +48,8 @@ setup(
         "hub": needs("hub"),
         "tsne": needs("tsne"),
         "cluster": needs("cluster"),
+        "docs": needs("docs"),
+        "app": needs("app"),
         "bench": needs("tsne", "bench"),
         "dev": needs("hub", "dev"),
     },

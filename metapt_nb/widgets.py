@@ -177,8 +177,8 @@ def table(
 def paragraph(
     inside: str, # HTML
 ) -> str:
-    "HTML as a paragraph."
-    return f"<p style='margin:4px 0;line-height:1.4'>{inside}</p>"
+    "HTML as a paragraph; a word longer than a line is broken."
+    return f"<p style='margin:4px 0;line-height:1.4;overflow-wrap:anywhere'>{inside}</p>"
 
 def para(
     text: str,

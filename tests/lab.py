@@ -219,12 +219,15 @@ class Page:
             found = f"errors: {self.errors()}; message: {self.message()}"
             raise AssertionError(f"{self.notebook}: waited {seconds} s for {name}; {found}") from e
 
-    def errors(self):
-        "What broke in the page, in the kernel, and tracebacks in the server's log."
+    def tracebacks(self):
+        "Those in the server's log."
         with open(self.log) as f:
             f.seek(self.since)
-            logged = [line.strip() for line in f if "Traceback" in line]
-        return self.js(ERRORS) + logged
+            return [line.strip() for line in f if "Traceback" in line]
+
+    def errors(self):
+        "What broke in the page, in the kernel, and tracebacks in the server's log."
+        return self.js(ERRORS) + self.tracebacks()
 
     def check(self):
         "Nothing broke so far."

@@ -123,13 +123,15 @@ def test_explore_own_file(lab, project):
         page.check()
 
 
-STRANGE = "<script>window.ran = 1</script>", "<img src=x onerror='window.ran = 1'>", "\x1b[2J \u202etxet $x$ and $y$"
+STRANGE = (
+    "<script>window.ran = 1</script>", "<img src=x onerror='window.ran = 1'>", "\x1b[2J \u202etxet $x$ and $y$",
+    "x"*2000)
 INSERTED = "return document.querySelectorAll('.mp-summary :is(script, img, iframe), .mp-message img').length"
 
 
 def test_explore_strangers_file(lab, project):
-    "Texts and labels that are HTML, codes and marks are shown as text, and none runs."
-    lines = [f"{STRANGE[i % 3]} film number {i},{STRANGE[i % 3]}" for i in range(60)]
+    "Texts and labels that are HTML, codes, marks and endless words are shown as text, within the page; none runs."
+    lines = [f"{STRANGE[i % 4]} film number {i},{STRANGE[i % 4]}" for i in range(60)]
     (project/"strange.csv").write_text("\n".join(["text,label", *lines]))
     with opened(lab, "nbs/walkthrough/explore.ipynb", 2) as page:
         page.write("table", str(project/"strange.csv"))
@@ -139,6 +141,10 @@ def test_explore_strangers_file(lab, project):
         page.write("label", STRANGE[0])
         page.until(lambda: "no column '<script>" in page.message(), "the message")
         assert page.js(INSERTED) == 0 and not page.js("return window.ran")
+        page.width(480)
+        assert page.js(OVERFLOW) == []
+        page.screenshot("explore-strangers-file-narrow")
+        page.width()
         page.check()
 
 

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import style
+from recipes import commands_of
 
 ROOT = Path(__file__).parents[1]
 BOOKS = style.all_books()
 NUMBERED = style.books()
-CODE = [*BOOKS, *sorted(ROOT.glob("tests/*.py")), *sorted(ROOT.glob("bench/*.py")), ROOT/"setup.py"]
+SCRIPTS = [path for folder in ("tests", "bench", "nbs/site") for path in sorted(ROOT.glob(f"{folder}/*.py"))]
+CODE = [*BOOKS, *SCRIPTS, ROOT/"setup.py"]
 NUMBER = {name: number for number, name in (p.stem.split("_", 1) for p in NUMBERED)}
 
 
@@ -164,7 +166,13 @@ def test_what_would_run_is_found(code): assert len(calls_that_run_code(ast.parse
 
 def test_jupyter_is_shut():
     "`make lab` listens on this machine alone, and keeps Jupyter's token."
-    done = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True)
-    command, = (line for line in done.stdout.splitlines() if line.startswith("jupyter lab"))
+    command, = (line for line in commands_of("lab") if line.startswith("jupyter lab"))
     assert "--ip=127.0.0.1" in command.split()
     assert not re.search(r"token|password|0\.0\.0\.0|allow-root|allow_origin|disable_check_xsrf", command)
+
+
+def test_voila_is_shut():
+    "`make app` listens on this machine alone, and asks for a token that is made anew."
+    command, = (line for line in commands_of("app") if "voila nbs" in line)
+    assert {"--Voila.ip=127.0.0.1", "--token"} <= set(command.split())
+    assert "--token=" not in command

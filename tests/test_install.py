@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 UV = Path(sys.executable).with_name("uv")
-EXTRAS = ("dev", "hub", "tsne", "bench", "cluster")
+EXTRAS = ("dev", "hub", "tsne", "bench", "cluster", "docs", "app")
 
 
 @pytest.fixture(scope="module")
