@@ -7,7 +7,7 @@ __all__ = ['PLAIN', 'SIGNALS', 'make_starts', 'vocabulary_distance', 'AdviceConf
            'Trial', 'make_trial', 'resampled_interval', 'rank_starts', 'compare_starts', 'Advice', 'advise',
            'plot_advice', 'advice_figure', 'save_advice', 'judge_choices', 'sum_up_choices', 'stored_choices']
 
-# %% ../nbs/64_advise.ipynb #f4ae36aa
+# %% ../nbs/64_advise.ipynb #2d5afb5c
 import json, re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from .statistics import Interval, interval
 from .tune import TuneConfig, tune_prompts
 from .upstream import PARTS
 
-# %% ../nbs/64_advise.ipynb #2abd6acd
+# %% ../nbs/64_advise.ipynb #0658d244
 PLAIN = { # name -> function (label words, name of the task): `how` and `text` of `Backbone.init_prompt`
     "vocabulary": lambda words, task: ("vocab", None),
     "words": lambda words, task: ("names", list(words)),
@@ -65,7 +65,7 @@ def make_starts(
         name: _plain(backbone, name, n_tokens, words, task) if name in PLAIN else _learned(backbone, name)
         for name in names}
 
-# %% ../nbs/64_advise.ipynb #6c650d6e
+# %% ../nbs/64_advise.ipynb #5b98d344
 @torch.no_grad()
 def vocabulary_distance(
     prompt: torch.Tensor, # [L, d]
@@ -73,9 +73,12 @@ def vocabulary_distance(
 ) -> float: # in units of `Backbone.scale`
     "Mean distance of a prompt's rows to the nearest input embedding."
     E = backbone.embedding.float()
-    return float(torch.cdist(prompt.to(E), E).min(1).values.mean())/backbone.scale
+    rows = prompt.to(E)
+    nearest = E[torch.cdist(rows, E).argmin(1)]
+    # `cdist` finds the nearest quickly; how far it is, it knows only roughly
+    return float((rows - nearest).norm(dim=1).mean())/backbone.scale
 
-# %% ../nbs/64_advise.ipynb #74f0000f
+# %% ../nbs/64_advise.ipynb #b88d7126
 @dataclass(frozen=True)
 class AdviceConfig:
     "What every start goes through."
@@ -84,7 +87,7 @@ class AdviceConfig:
     repeats: int = 2     # times that the rows are dealt into folds
     seed: int = 0        # of rows, folds and plain starts
     lr: float = .1       # of the short tuning, in units of `Backbone.scale`
-    epochs: int = 3      # of the short tuning
+    epochs: int = 2      # of the short tuning
     batch_size: int = 4
 
     @property
@@ -102,7 +105,7 @@ def draw_rows(
     if dataset.split is not None: among = dataset.split != PARTS.index("test")
     return Urns(dataset, among, config.seed).draw(min(config.rows, among.sum()))
 
-# %% ../nbs/64_advise.ipynb #12ad2b0d
+# %% ../nbs/64_advise.ipynb #e2dff945
 def draw_splits(
     dataset: Dataset,
     rows,            # ids, of `draw_rows`
@@ -125,7 +128,7 @@ def draw_splits(
     dealt = RepeatedStratifiedKFold(n_splits=config.folds, n_repeats=config.repeats, random_state=config.seed)
     return list(dealt.split(kinds, kinds))
 
-# %% ../nbs/64_advise.ipynb #ce330cf5
+# %% ../nbs/64_advise.ipynb #cfbeafb9
 def _stages(stepped, tuned):
     "Column -> dev loss and accuracy before, after one update, and after the short tuning."
     looks = {"_before": tuned.log.iloc[0], "_step": stepped.log.iloc[-1], "": tuned.log.iloc[-1]}
@@ -159,7 +162,7 @@ def try_starts(
             found[name] = _stages(stepped, tuned) | facts | sizes
     return found
 
-# %% ../nbs/64_advise.ipynb #02b9c6f3
+# %% ../nbs/64_advise.ipynb #323dce70
 @dataclass(frozen=True)
 class Trial:
     "Starts, and the rows they are tried on."
@@ -199,7 +202,7 @@ def make_trial(
     batch = encode(rows) if encode else backbone.encode_rows(dataset, rows)
     return Trial(backbone, starts, batch, splits, config)
 
-# %% ../nbs/64_advise.ipynb #b12e2ba3
+# %% ../nbs/64_advise.ipynb #cf56bb94
 @patch
 def fill(self: Trial, out):
     "Split by split, try the starts whose cells are not there; yields the split after each."
@@ -227,7 +230,7 @@ def run(self: Trial, out) -> pd.DataFrame: # of `rows`
     "All cells that are not there yet; `results.csv` is rewritten after each split."
     return keep_rows(self.fill(out), lambda: self.rows(out), len(self.cells), out, "starts × splits")
 
-# %% ../nbs/64_advise.ipynb #1c34a534
+# %% ../nbs/64_advise.ipynb #505c43eb
 def resampled_interval(
     d,          # n differences, one for each split
     share,      # dev rows per training row
@@ -240,7 +243,7 @@ def resampled_interval(
     half = stats.t.ppf(1 - .025/pairs, n - 1)*((1/n + share)*d.var(ddof=1))**.5
     return Interval(n, float(d.mean()), float(d.mean() - half), float(d.mean() + half))
 
-# %% ../nbs/64_advise.ipynb #af232e37
+# %% ../nbs/64_advise.ipynb #3de86b3b
 def _complete(rows):
     "The splits on which every start was tried."
     if rows.empty: return rows
@@ -273,7 +276,7 @@ def compare_starts(
         found[name] = dict(difference=mean, low=low, high=high, ahead=int((d > 0).sum()), splits=n)
     return pd.DataFrame.from_dict(found, orient="index").rename_axis("start")
 
-# %% ../nbs/64_advise.ipynb #44b6ad18
+# %% ../nbs/64_advise.ipynb #3f73e395
 @dataclass(frozen=True)
 class Advice:
     "Which start to take, and how sure that is."
@@ -316,7 +319,7 @@ def advise(
     ranking = rank_starts(whole)
     return Advice(whole, ranking, compare_starts(whole, ranking))
 
-# %% ../nbs/64_advise.ipynb #0c2b9397
+# %% ../nbs/64_advise.ipynb #b5eead54
 def _label(name): return name if len(name) <= 40 else f"…{name[-39:]}"
 
 def plot_advice(
@@ -359,7 +362,7 @@ def save_advice(
     with atomic(Path(out)/"advice.png") as tmp: advice_figure(advice).savefig(tmp, format="png", dpi=100)
     with atomic(Path(out)/"settings.json") as tmp: tmp.write_text(json.dumps(facts | dict(said=str(advice)), indent=1))
 
-# %% ../nbs/64_advise.ipynb #447079a9
+# %% ../nbs/64_advise.ipynb #b52fa613
 SIGNALS = { # rule -> (column, 1 where more is better, −1 where less is)
     "dev loss before tuning": ("dev_loss_before", -1), "dev loss after tuning": ("dev_loss", -1),
     "dev accuracy": ("dev_accuracy", 1)}
@@ -402,7 +405,7 @@ def judge_choices(
             found.append(made.reset_index())
     return pd.concat(found, ignore_index=True)
 
-# %% ../nbs/64_advise.ipynb #664d660f
+# %% ../nbs/64_advise.ipynb #2eea11e8
 def sum_up_choices(
     choices: pd.DataFrame, # of `judge_choices`
 ) -> pd.DataFrame:         # index: rule; tasks, cells, right, regret; saved with low and high

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SHOWN', 'advice_picture', 'record_text', 'advice_look', 'advice_controls', 'Advisor']
 
-# %% ../nbs/75_advisor.ipynb #ff6460d5
+# %% ../nbs/75_advisor.ipynb #c017b5c4
 import threading
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from .playground import Samples, find_prompts, make_task
 from .readers import open_dataset
 from .widgets import Picture, Shown, View, button, folded, panel, para, png, project_folder, row, table
 
-# %% ../nbs/75_advisor.ipynb #2f37bd5c
+# %% ../nbs/75_advisor.ipynb #592daf98
 def _settings(trial):
     "Rows, splits and tuning, in words."
     tune, seed = trial.config.tune, trial.config.seed
@@ -50,7 +50,7 @@ def advice_picture(
     ax.set_title(f"{_settings(trial)}: {done}", fontsize=9)
     return Picture(png(fig), f"Dev loss beside that of {advice.best}, {done}. {advice}")
 
-# %% ../nbs/75_advisor.ipynb #9b52c4b9
+# %% ../nbs/75_advisor.ipynb #e17d1b83
 SHOWN = { # column of the ranking -> its heading
     "dev_loss_before": "dev loss, nats: before", "dev_loss_step": "after one update", "dev_loss": "after tuning",
     "sd": "sd over splits", "dev_accuracy_before": "dev accuracy: before", "dev_accuracy_step": "after one update",
@@ -102,7 +102,7 @@ def advice_look(
         said = para(f"{versus}.", advice.verdict) + _ranking_table(advice.ranking) + said
     return Shown((advice_picture(trial, advice),), said + record)
 
-# %% ../nbs/75_advisor.ipynb #9a165c40
+# %% ../nbs/75_advisor.ipynb #d071e87d
 def advice_controls(
     names, # of starts
 ) -> dict: # name -> widget
@@ -152,7 +152,7 @@ class Advisor(View):
         for name, widget in self.buttons.items(): widget.disabled = busy != (name == "stop")
         for widget in self.controls.values(): widget.disabled = busy
 
-# %% ../nbs/75_advisor.ipynb #a465993f
+# %% ../nbs/75_advisor.ipynb #1e2907b8
 @patch
 def _dataset(self: Advisor, values):
     "The labelled rows that are asked for."
@@ -183,7 +183,7 @@ def trial(self: Advisor) -> Trial:
     starts = self._starts(values["starts"], words, dataset.name)
     return make_trial(self.backbone, dataset, starts, config, lambda rows: task.batch)
 
-# %% ../nbs/75_advisor.ipynb #01b2aa43
+# %% ../nbs/75_advisor.ipynb #5ec99938
 @patch
 def _paint(self: Advisor, trial):
     "Draw what is known of a trial."
