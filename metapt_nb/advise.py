@@ -22,6 +22,7 @@ from .data import Dataset, Urns
 from .evaluate import keep_rows
 from .files import atomic, digest, require, save_csv
 from .hub import prompt_file
+from .inner_step import both_losses
 from .pretrain import fingerprint
 from .prompts import load_prompt
 from .settings import settings_key
@@ -157,9 +158,11 @@ def try_starts(
     for names in alike.values():
         pairs = _tune_alike(backbone, [prompts[name] for name in names], train, dev, config)
         for name, (stepped, tuned) in zip(names, pairs):
-            facts = dict(n_tokens=len(prompts[name]), distance=vocabulary_distance(prompts[name], backbone))
-            sizes = dict(n_train=len(train), n_dev=len(dev), seconds=round(stepped.seconds + tuned.seconds, 2))
-            found[name] = _stages(stepped, tuned) | facts | sizes
+            own = dict(
+                dev_choice=both_losses(backbone, tuned.prompt, dev).choice,
+                distance=vocabulary_distance(prompts[name], backbone), n_tokens=len(prompts[name]),
+                n_train=len(train), n_dev=len(dev), seconds=round(stepped.seconds + tuned.seconds, 2))
+            found[name] = _stages(stepped, tuned) | own
     return found
 
 # %% ../nbs/64_advise.ipynb #323dce70
@@ -257,6 +260,7 @@ def rank_starts(
     scores = [f"{what}{stage}" for what in ("dev_loss", "dev_accuracy") for stage in ("_before", "_step", "")]
     table = named[scores].mean()
     table.insert(3, "sd", named.dev_loss.std())
+    table.insert(4, "dev_choice", named.dev_choice.mean())
     table["distance"], table["n_tokens"] = named.distance.mean(), named.n_tokens.first()
     return table.sort_values("dev_loss", kind="stable")
 

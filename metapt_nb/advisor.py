@@ -53,7 +53,8 @@ def advice_picture(
 # %% ../nbs/75_advisor.ipynb #e17d1b83
 SHOWN = { # column of the ranking -> its heading
     "dev_loss_before": "dev loss, nats: before", "dev_loss_step": "after one update", "dev_loss": "after tuning",
-    "sd": "sd over splits", "dev_accuracy_before": "dev accuracy: before", "dev_accuracy_step": "after one update",
+    "sd": "sd over splits", "dev_choice": "of it the choice between labels",
+    "dev_accuracy_before": "dev accuracy: before", "dev_accuracy_step": "after one update",
     "dev_accuracy": "after tuning",
     "distance": "distance to the vocabulary", "n_tokens": "rows"}
 
