@@ -10,6 +10,7 @@ __all__ = ['PLAIN', 'SIGNALS', 'make_starts', 'vocabulary_distance', 'AdviceConf
 # %% ../nbs/64_advise.ipynb #2d5afb5c
 import json, re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np, pandas as pd, torch
@@ -20,7 +21,7 @@ from .backbone import Backbone, Batch
 from .crosstask import read_cross_run
 from .data import Dataset, Urns
 from .evaluate import keep_rows
-from .files import atomic, digest, require, save_csv
+from .files import atomic, digest, printable, require, save_csv
 from .hub import prompt_file
 from .inner_step import both_losses
 from .pretrain import fingerprint
@@ -48,7 +49,7 @@ def _plain(backbone, name, n_tokens, words, task):
     "Drawn anew for every seed."
     require(words or name != "words", "start 'words': the rows have options of their own: leave it out")
     how, text = PLAIN[name](words, task)
-    return lambda seed: backbone.init_prompt(n_tokens, how, seed, text)
+    return lru_cache(maxsize=None)(lambda seed: backbone.init_prompt(n_tokens, how, seed, text))
 
 def make_starts(
     backbone: Backbone,
@@ -104,7 +105,9 @@ def draw_rows(
     "The labelled rows to look at, none of a published test part."
     among = np.ones(len(dataset), dtype=bool)
     if dataset.split is not None: among = dataset.split != PARTS.index("test")
-    return Urns(dataset, among, config.seed).draw(min(config.rows, among.sum()))
+    urns, n = Urns(dataset, among, config.seed), min(config.rows, among.sum())
+    # in two draws, as `few_shot` draws its train and its dev rows
+    return np.sort(np.concatenate([urns.draw(n - n//2), urns.draw(n//2)]))
 
 # %% ../nbs/64_advise.ipynb #e2dff945
 def draw_splits(
@@ -324,7 +327,7 @@ def advise(
     return Advice(whole, ranking, compare_starts(whole, ranking))
 
 # %% ../nbs/64_advise.ipynb #b5eead54
-def _label(name): return name if len(name) <= 40 else f"…{name[-39:]}"
+def _label(name): return printable(name, 40)
 
 def plot_advice(
     advice: Advice,
