@@ -6,7 +6,7 @@
 __all__ = ['SHOWN', 'advice_picture', 'record_text', 'advice_look', 'advice_controls', 'Advisor']
 
 # %% ../nbs/75_advisor.ipynb #c017b5c4
-import threading
+import os, threading
 from pathlib import Path
 
 import ipywidgets as W
@@ -34,7 +34,7 @@ def _waiting(trial):
     "The picture before the first split."
     fig, ax = panel(7, 1.2 + .55*len(trial.starts))
     ax.set_yticks(range(len(trial.starts)), [cut(name, 40) for name in trial.starts])
-    ax.set(xlabel="dev loss, nats", ylim=(len(trial.starts) - .5, -.5))
+    ax.set(xlabel="dev loss, nats", xticks=[], ylim=(len(trial.starts) - .5, -.5))
     ax.set_title(f"{_settings(trial)}: not tried yet, press Advise", fontsize=9)
     return Picture(png(fig), f"Nothing tried yet of {', '.join(trial.starts)} on {_settings(trial)}.")
 
@@ -51,18 +51,16 @@ def advice_picture(
     return Picture(png(fig), f"Dev loss beside that of {advice.best}, {done}. {advice}")
 
 # %% ../nbs/75_advisor.ipynb #e17d1b83
-SHOWN = { # column of the ranking -> its heading
-    "dev_loss_before": "dev loss, nats: before", "dev_loss_step": "after one update", "dev_loss": "after tuning",
-    "sd": "sd over splits", "dev_choice": "of it the choice between labels",
-    "dev_accuracy_before": "dev accuracy: before", "dev_accuracy_step": "after one update",
-    "dev_accuracy": "after tuning",
-    "distance": "distance to the vocabulary", "n_tokens": "rows"}
+SHOWN = { # column of the ranking -> what it is called
+    "dev_loss_before": "dev loss before tuning, nats", "dev_loss_step": "after one update",
+    "dev_loss": "after the short tuning", "sd": "its sd over splits", "dev_choice": "of it the choice between labels",
+    "dev_accuracy_before": "dev accuracy before tuning", "dev_accuracy_step": "after one update",
+    "dev_accuracy": "after the short tuning", "distance": "distance to the vocabulary", "n_tokens": "rows"}
 
 def _ranking_table(ranking):
-    "The ranking as HTML."
-    values = ranking[list(SHOWN)].values
-    lines = [[name, *(f"{value:.3g}" for value in own)] for name, own in zip(ranking.index, values)]
-    return table(["start", *SHOWN.values()], lines, "Means over the splits, the lowest dev loss after tuning first")
+    "The ranking as HTML, a column per start."
+    lines = [[name, *(f"{value:.3g}" for value in ranking[column])] for column, name in SHOWN.items()]
+    return table(["", *ranking.index], lines, "Means over the splits, the lowest dev loss after tuning first")
 
 def _trial_words(trial):
     "What is tried, in a sentence."
@@ -132,7 +130,7 @@ class Advisor(View):
     ):
         self.backbone, self.n_tokens = backbone, n_tokens
         self.prompts = find_prompts(backbone, runs or project_folder()/"runs")
-        self.record = record_text(record or project_folder()/"nbs"/"results"/"mpt"/"cpu")
+        self.record = record_text(os.path.relpath(record or project_folder()/"nbs"/"results"/"mpt"/"cpu"))
         self.out = Path(out or cache_dir("advise"))
         self.thread = None            # that tunes
         self.halt = threading.Event() # set when it is to stop

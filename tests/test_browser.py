@@ -312,8 +312,7 @@ def test_advise(lab):
     with opened(lab, "nbs/walkthrough/advise.ipynb", 1) as page:
         page.key("starts", DOWN)
         page.until(lambda: "choose at least two" in page.message(), "the message")
-        page.key("starts", Keys.HOME)
-        page.key("starts", Keys.SHIFT + DOWN)
+        page.find("starts").send_keys(Keys.SHIFT + DOWN)
         page.until(lambda: page.message() == "", "two starts")
         for name, keys in ADVISE_KEYS.items(): page.move(name, *keys)
         page.press("advise")
