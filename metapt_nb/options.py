@@ -34,6 +34,7 @@ class Word:
     metavar: str = None # what the help calls it
     choices: object = None # a registry, perhaps a `Later`: anything else is refused
     known: object = None   # likewise, only named in the help, in place of {known}
+    many: bool = False     # whether it takes several words, as a list
 
 # %% ../nbs/05_options.ipynb #b87fdc49
 WORD_TYPES = (str, int, float, bool)
@@ -66,7 +67,8 @@ def _how_to_read(parameter, default):
     if kind is bool: return dict(action="store_true")
     if not isinstance(kind, Word): return dict(type=kind, default=default)
     choices = None if kind.choices is None else list(now(kind.choices))
-    return dict(type=str, default=default, metavar=kind.metavar, choices=choices)
+    several = dict(nargs="+") if kind.many else {}
+    return dict(type=str, default=default, metavar=kind.metavar, choices=choices) | several
 
 def _add(parser, parameter, comment):
     "One word or option."

@@ -5,7 +5,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 FROM, TO = ROOT/"runs"/"screenshots", ROOT/"nbs"/"results"/"screenshots"
-VIEWS = ("explore", "live", "playground", "browse")
+VIEWS = ("explore", "live", "playground", "advise", "browse")
 
 
 def reduce(view):

@@ -309,6 +309,27 @@ def test_playground_pairs(lab):
         page.check()
 
 
+ADVISE_KEYS = dict(rows=[LEFT], repeats=[RIGHT], epochs=[LEFT], rate=[RIGHT], seed=[UP], folds=[LEFT]*3)
+ADVISE_CONTROLS = (
+    "dataset", "table", "fields", "label", "words", "starts", "rows", "folds", "repeats", "epochs", "rate", "seed",
+    "advise")
+
+
+def test_advise(lab):
+    "Two starts on twenty rows, in four splits: chosen and tried by keyboard."
+    with opened(lab, "nbs/walkthrough/advise.ipynb", 1) as page:
+        page.key("starts", DOWN)
+        page.until(lambda: "choose at least two" in page.message(), "the message")
+        page.find("starts").send_keys(Keys.SHIFT + DOWN)
+        page.until(lambda: page.message() == "", "two starts")
+        for name, keys in ADVISE_KEYS.items(): page.move(name, *keys)
+        page.press("advise")
+        page.until(lambda: "is ahead of" in page.summary() and page.enabled("advise"), "the advice", 300)
+        assert "of 4 splits" in page.summary() and "4 of 4 splits done" in page.words()[0]
+        assert page.message() == ""
+        looks(page, "advise", ADVISE_CONTROLS)
+
+
 def test_browse(lab):
     with opened(lab, "nbs/walkthrough/browse.ipynb", 1) as page:
         assert "metapt demo" in page.summary()

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from hostile import ANSI, RIGHT_TO_LEFT, SCRIPT
 
+from metapt_nb.advise import AdviceConfig, Trial
+from metapt_nb.advisor import advice_look, record_text
 from metapt_nb.backbone import Backbone
 from metapt_nb.browse import Run, browse_look
 from metapt_nb.cluster import Tasks
@@ -119,3 +121,15 @@ def test_model_card():
     head, body = page.split("\n---\n", 1)
     outside = re.sub(r"(`+).*?\1", "", body)
     assert "<script" not in outside and ANSI not in page and len(page) < 20_000
+
+
+def test_advisor(data, tmp_path):
+    "Starts, label words and template of a stranger's, before the first split and after it."
+    tb = Backbone.tiny()
+    batch = tb.encode(data.texts, data.labels % 2, max_length=8)
+    rows = np.arange(len(data))
+    starts = {name: lambda seed: tb.init_prompt(2, seed=seed) for name in ODD}
+    trial = Trial(tb, starts, batch, [(rows[:9], rows[9:12])]*2, AdviceConfig(epochs=1))
+    look_safe(advice_look(trial, tmp_path))
+    next(trial.fill(tmp_path))
+    look_safe(advice_look(trial, tmp_path, record_text(tmp_path/SCRIPT)))
