@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['MOST_SAID', 'LONGEST', 'MOST_UNPACKED', 'ARCHIVES', 'OPTIONS', 'printable', 'InputError', 'require', 'parse_json',
-           'require_unpacked', 'atomic', 'atomic_folder', 'Stamp', 'stamp', 'stamps', 'require_unchanged', 'unchanged',
-           'save_csv', 'load_array', 'save_array', 'cache_dir', 'digest', 'Archive', 'sha256_file', 'archive', 'wanted',
-           'fetch', 'member', 'unpack', 'Late']
+           'require_unpacked', 'digest', 'names_file', 'atomic', 'atomic_folder', 'Stamp', 'stamp', 'stamps',
+           'require_unchanged', 'unchanged', 'save_csv', 'load_array', 'save_array', 'save_json', 'load_json',
+           'cache_dir', 'Archive', 'sha256_file', 'archive', 'wanted', 'fetch', 'member', 'unpack', 'Late']
 
 # %% ../nbs/00_files.ipynb #49bf39a3
-import gzip, hashlib, json, os, subprocess, sys, tarfile, tempfile, zipfile
+import glob, gzip, hashlib, json, os, platform, re, shutil, subprocess, sys, tarfile, tempfile, zipfile, zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -73,6 +73,52 @@ def require_unpacked(
     most = max(MOST_UNPACKED, 2*os.path.getsize(path)) # what is not compressed may be as large as it likes
     require(size <= most, f"{path}: would unpack to {size:,} bytes, more than {most:,}: save it without compression")
 
+# %% ../nbs/00_files.ipynb #626e8310
+def digest(
+    *parts, # bytes or strings, in order
+) -> str:   # 16 hexadecimal digits
+    "A short SHA-256 over `parts`, each framed by its length so that ('ab','c') differs from ('a','bc')."
+    sha = hashlib.sha256()
+    for part in parts:
+        content = part if isinstance(part, bytes) else str(part).encode()
+        sha.update(len(content).to_bytes(8, "little"))
+        sha.update(content)
+    return sha.hexdigest()[:16]
+
+# %% ../nbs/00_files.ipynb #1a6ccc9a
+_HOST = digest(platform.node())[:8]
+
+def _beside(path):
+    "This process's temporary name for a file."
+    return path.with_name(f".{path.name}.{_HOST}-{os.getpid()}.tmp")
+
+def _is_gone(pid):
+    "Whether a process of this machine has ended."
+    try: os.kill(pid, 0)
+    except ProcessLookupError: return True
+    except PermissionError: pass
+    return False
+
+def _remove(path):
+    if path.is_dir(): shutil.rmtree(path, ignore_errors=True)
+    else: path.unlink(missing_ok=True)
+
+def _sweep(path):
+    "Remove what processes of this machine that are gone have left of a file."
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{_HOST}-*.tmp"):
+        pid = re.search(r"-(\d+)\.tmp$", left.name)
+        if pid and _is_gone(int(pid[1])): _remove(left)
+
+@contextmanager
+def names_file(
+    path,
+):
+    "An `OSError` of the block that names no file, as of a full disk, names this one."
+    try: yield
+    except OSError as e:
+        if e.filename is not None: raise
+        raise OSError(e.errno, e.strerror or str(e), str(path)) from e
+
 # %% ../nbs/00_files.ipynb #b1d65545
 @contextmanager
 def atomic(
@@ -81,12 +127,14 @@ def atomic(
     "Yield a temporary path that replaces `path` when the block succeeds, and vanishes when it fails."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    _sweep(path)
+    tmp = _beside(path)
     try:
-        yield tmp
-        # what is renamed must be on the disk, or a power cut leaves an empty file under the right name
-        with open(tmp, "rb+") as f: os.fsync(f.fileno())
-        os.replace(tmp, path)
+        with names_file(path):
+            yield tmp
+            # what is renamed must be on the disk, or a power cut leaves an empty file under the right name
+            with open(tmp, "rb+") as f: os.fsync(f.fileno())
+            os.replace(tmp, path)
     finally: tmp.unlink(missing_ok=True)
 
 # %% ../nbs/00_files.ipynb #f1a00017
@@ -103,13 +151,17 @@ def atomic_folder(
     "Yield a temporary folder that becomes `path` when the block succeeds, and vanishes when it fails."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as tmp:
-        yield Path(tmp)
-        _on_disk(Path(tmp))
-        os.chmod(tmp, 0o755) # a temporary folder is readable by its owner alone
+    _sweep(path)
+    tmp = _beside(path)
+    tmp.mkdir()
+    try:
+        with names_file(path):
+            yield tmp
+            _on_disk(tmp)
         try: os.rename(tmp, path)
         # a sibling process was first: then its folder is ours too
         except OSError: require(path.exists(), f"could not write {path}: is the disk full?")
+    finally: shutil.rmtree(tmp, ignore_errors=True)
 
 # %% ../nbs/00_files.ipynb #909e6b12
 class Stamp(NamedTuple):
@@ -165,19 +217,48 @@ def save_csv(
     with atomic(path) as tmp: tmp.write_bytes(content)
 
 # %% ../nbs/00_files.ipynb #ac155960
+def _checksum(array):
+    "Eight digits over all that decides an array."
+    begin = zlib.crc32(repr((array.dtype.str, array.shape)).encode())
+    return b"%08x" % zlib.crc32(np.ascontiguousarray(array), begin)
+
 def load_array(
-    path, # of `save_array`
+    path, # of `save_array`, or of `np.save`, which writes no checksum
 ):
-    "The array in a file; None where there is no file."
-    try: return np.load(path)
-    except FileNotFoundError: return None
+    "The array in a file; None where there is no file, or a damaged one."
+    try:
+        with open(path, "rb") as f: array, behind = np.load(f), f.read()
+    except Exception: return None # NumPy answers a damaged header by errors of many kinds
+    return array if behind in (b"", _checksum(array)) else None
 
 def save_array(
     path,  # *.npy
     array, # NumPy array
 ):
-    "Write an array, atomically."
-    with atomic(path) as tmp, open(tmp, "wb") as f: np.save(f, array)
+    "Write an array and its checksum, atomically."
+    with atomic(path) as tmp, open(tmp, "wb") as f:
+        np.save(f, array)
+        f.write(_checksum(array))
+
+# %% ../nbs/00_files.ipynb #1544c9cf
+def save_json(
+    path,
+    value, # anything JSON can hold
+):
+    "Write a value and its digest, atomically."
+    stored = dict(value=value, digest=digest(json.dumps(value)))
+    with atomic(path) as tmp: tmp.write_text(json.dumps(stored))
+
+def load_json(
+    path, # of `save_json`, or the value alone, as earlier versions wrote it
+):
+    "The value in a file; `InputError` for a damaged one."
+    remedy = f"{path}: damaged: delete it, and the same command makes it anew"
+    try: stored = json.loads(Path(path).read_text())
+    except (ValueError, RecursionError) as e: raise InputError(remedy) from e
+    if not isinstance(stored, dict) or not {"value", "digest"} & stored.keys(): return stored
+    require(stored.get("digest") == digest(json.dumps(stored.get("value"))), remedy)
+    return stored["value"]
 
 # %% ../nbs/00_files.ipynb #5f4e0aa0
 def cache_dir(
@@ -189,18 +270,6 @@ def cache_dir(
     folder = Path(root, *parts)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-# %% ../nbs/00_files.ipynb #626e8310
-def digest(
-    *parts, # bytes or strings, in order
-) -> str:   # 16 hexadecimal digits
-    "A short SHA-256 over `parts`, each framed by its length so that ('ab','c') differs from ('a','bc')."
-    sha = hashlib.sha256()
-    for part in parts:
-        content = part if isinstance(part, bytes) else str(part).encode()
-        sha.update(len(content).to_bytes(8, "little"))
-        sha.update(content)
-    return sha.hexdigest()[:16]
 
 # %% ../nbs/00_files.ipynb #73761580
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ __all__ = ['OPTIMIZERS', 'SCHEDULES', 'BETTER', 'prompt_optimizer', 'constant', 
            'Pretrained', 'Progress', 'PromptTrainer', 'pretrain', 'is_trained', 'TaskRows', 'fingerprint', 'ppt_train']
 
 # %% ../nbs/40_pretrain.ipynb #c9f22d26
-import time
+import io, time, zipfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -110,6 +110,8 @@ def _read_checkpoint(path, stamp=None):
     if path is None or not Path(path).exists(): return None
     try:
         require_unpacked(path)
+        # torch writes a checksum of each part, and does not compare it
+        with zipfile.ZipFile(path) as packed: require(packed.testzip() is None, "a part is damaged")
         stored = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as e:
         raise InputError(f"{path}: damaged checkpoint: delete it to start this training anew") from e
@@ -256,7 +258,9 @@ def save(self: PromptTrainer):
     U = self.U.detach().cpu().clone()
     state = dict(stamp=self.stamp, **progress, seconds=self.spent, U=U, opt=self.opt.state_dict())
     if self.beside: state["beside"] = self.beside.state_dict()
-    with atomic(self.checkpoint) as tmp: torch.save(state, tmp)
+    content = io.BytesIO() # an error of the disk is then Python's own
+    torch.save(state, content)
+    with atomic(self.checkpoint) as tmp: tmp.write_bytes(content.getbuffer())
 
 @patch
 def result(self: PromptTrainer) -> Pretrained:

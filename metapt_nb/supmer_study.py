@@ -28,7 +28,7 @@ from .data import EMBEDDED, Dataset, few_shot, load_dataset
 from .documents import Documents, read_documents
 from .embed import embed_texts
 from .evaluate import even_groups, keep_rows, read_stored, require_apart
-from .files import atomic, digest, require, save_csv
+from .files import atomic, digest, load_json, require, save_csv, save_json
 from .formats import unify
 from .jobs import default_workers, run_jobs
 from .labelled import Parts
@@ -339,10 +339,10 @@ def learn_study_start(
     row = dict(
         start=learning.name, seed=seed, samples=run.seen, updates=run.steps, seconds=round(run.seconds, 1),
         moved=moved, **logged, last_s=getattr(run, "similarity", None))
-    with atomic(file.with_suffix(".json")) as tmp: tmp.write_text(json.dumps(row))
+    save_json(file.with_suffix(".json"), row)
     keep_regulariser(file, run, backbone, method=start.learner, seed=seed)
     save_prompt(file, run.prompt, backbone, text.shown, method=start.learner, seed=seed, config=asdict(config))
-    checkpoint.unlink()
+    checkpoint.unlink(missing_ok=True)
 
 # %% ../nbs/59_supmer_study.ipynb #0f550731
 class StudyCell(NamedTuple):
@@ -404,7 +404,7 @@ def write_study_cells(
         rows = [
             cell.named | dict(tested=name) | target_row(backbone, tried, rates, own.test)
             for name, own in encoded.items()]
-        with atomic(file) as tmp: tmp.write_text(json.dumps(rows))
+        save_json(file, rows)
 
 # %% ../nbs/59_supmer_study.ipynb #6820d2ad
 def _psi_of(start, file, backbone, seed):
@@ -472,7 +472,7 @@ class SupmerStudy:
         for _ in tqdm(calls, total=len(jobs), desc="starts", disable=None): pass
         first = {}
         for (name, _), file in files.items(): first.setdefault(file, name) # a prompt of two starts counts once
-        rows = [json.loads(file.with_suffix(".json").read_text()) | dict(start=name) for file, name in first.items()]
+        rows = [load_json(file.with_suffix(".json")) | dict(start=name) for file, name in first.items()]
         save_csv(self.out/"pretraining.csv", pd.DataFrame(rows))
         return files
 
@@ -501,7 +501,7 @@ class SupmerStudy:
             (self.backbone, [cell for cell, _ in some], self.tested(group[0]), self.scale, [file for _, file in some])
             for group, all_of in groups.items() for some in even_groups(all_of, 1 if group[-1] else 5)]
         def collect():
-            return pd.DataFrame([row for file in files if file.exists() for row in json.loads(file.read_text())])
+            return pd.DataFrame([row for file in files if file.exists() for row in load_json(file)])
         total = sum(len(self.tested(cell.target)) for cell in cells)
         return keep_rows(self.run_all(write_study_cells, jobs), collect, total, self.out, "rows")
 
