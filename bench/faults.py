@@ -23,10 +23,16 @@ class Scene:
     reference: object # a `trust.Reference`: how it runs undisturbed
     rng: object       # NumPy generator
     limit: float      # seconds until it is killed
+    started: list = field(default_factory=list) # of `forks.Running`
 
     def start(self, name, prepare=None):
         "Start the command."
-        return Running(self.command, self.place, f"{self.said}-{name}", prepare)
+        self.started.append(Running(self.command, self.place, f"{self.said}-{name}", prepare))
+        return self.started[-1]
+
+    def end(self):
+        "Kill what is there of it."
+        for running in self.started: running.end()
 
     def moment(self):
         "Some point of its work, in seconds of the processor, which a busy machine does not stretch."
@@ -85,8 +91,13 @@ def _own_disk(place, size):
 
 
 def free_disk(place):
-    "Undo `_own_disk`."
-    if os.path.ismount(place): subprocess.run(["umount", "-l", str(place)], check=True)
+    "Undo `_own_disk`; what lies there is kept."
+    if not os.path.ismount(place): return
+    kept = place.with_name(f"{place.name}.kept")
+    shutil.copytree(place, kept, symlinks=True)
+    subprocess.run(["umount", "-l", str(place)], check=True)
+    place.rmdir()
+    kept.rename(place)
 
 
 def _short_disk(scene):

@@ -54,16 +54,16 @@ COMMANDS = {
     "meta-train, pool": Command(
         "meta-train", ("meta-train", "in/pool", *MINIATURE, "--tasks", "pool", "--learner", "reptile",
                        "--samples", "500"), weight=2.),
-    "meta-train, two ranks": Command("meta-train", (*RANDOM, "--tasks-per-step", "0"), ranks=2),
+    "meta-train, two ranks": Command("meta-train", (*RANDOM, "--tasks-per-step", "0"), ranks=2, weight=.7),
     "PPT": Command("PPT", (*RANDOM, "--ppt"), weight=2.),
     "tune": Command(
         "tune", ("tune", "in/own.csv", *MINIATURE, "--n-train", "20", "--n-dev", "20", "--epochs", "2"), weight=2.),
     "predict, text": Command("predict", (*PREDICT, "in/texts.txt")),
     "predict, table": Command("predict", (*PREDICT, "in/texts.csv")),
-    "demo": _study("demo", 1, .7), "demo, two workers": _study("demo", 2, .05),
-    "paper": _study("paper", 1, .3), "paper, two workers": _study("paper", 2, .03),
-    "cross-task": _study("cross_task", 1, 1.), "cross-task, two workers": _study("cross_task", 2, .1),
-    "supmer": _study("supmer", 1, .5), "supmer, two workers": _study("supmer", 2, .03),
+    "demo": _study("demo", 1, .5), "demo, two workers": _study("demo", 2, .04),
+    "paper": _study("paper", 1, .15), "paper, two workers": _study("paper", 2, .02),
+    "cross-task": _study("cross_task", 1, .8), "cross-task, two workers": _study("cross_task", 2, .06),
+    "supmer": _study("supmer", 1, .3), "supmer, two workers": _study("supmer", 2, .02),
 }
 
 

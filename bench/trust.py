@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 RUNS = Path("runs/trust").resolve()
 PATIENCE = 60 # times as long as a command takes undisturbed until it counts as hanging
 TIMES = ("seconds", "date", "digest") # ends of names: digests are over the others too
+DRAWN_IN_SECONDS = ("out/curves.png",)
 BEGIN, END = "<!-- faults -->", "<!-- end of faults -->"
 
 
@@ -33,9 +34,10 @@ BEGIN, END = "<!-- faults -->", "<!-- end of faults -->"
 
 def _untimed(value):
     "A JSON value without what tells the time, or depends on it."
-    if isinstance(value, list): return [_untimed(one) for one in value]
+    if hasattr(value, "tolist"): return value.tolist()
+    if isinstance(value, (list, tuple)): return [_untimed(one) for one in value]
     if not isinstance(value, dict): return value
-    return {name: _untimed(one) for name, one in value.items() if not name.endswith(TIMES)}
+    return {name: _untimed(one) for name, one in value.items() if not str(name).endswith(TIMES)}
 
 
 def _table(content):
@@ -52,9 +54,14 @@ def _prompt(content):
     return [cards, {name: tensor.tolist() for name, tensor in load(content).items()}]
 
 
+def _checkpoint(content):
+    import torch
+    return _untimed(torch.load(io.BytesIO(content), weights_only=True))
+
+
 READERS = {
     ".csv": _table, ".gz": lambda content: _table(gzip.decompress(content)),
-    ".json": lambda content: _untimed(json.loads(content)), ".safetensors": _prompt}
+    ".json": lambda content: _untimed(json.loads(content)), ".safetensors": _prompt, ".pt": _checkpoint}
 
 
 def same(one, two, name=""):
@@ -85,7 +92,7 @@ def unlike(place, reference):
     found += [f"lacks {name}" for name in other.keys() - own.keys()]
     for name in sorted(own.keys() & other.keys()):
         contents = own[name].read_bytes(), other[name].read_bytes()
-        if contents[0] == contents[1]: continue
+        if contents[0] == contents[1] or name in DRAWN_IN_SECONDS: continue
         read = READERS.get(own[name].suffix)
         if read is None or not same(*map(read, contents)): found.append(f"{name} differs")
     return found
@@ -173,10 +180,13 @@ class Campaign:
         reference, place = self.reference(key), self.place("rounds", str(number), "place")
         limit = max(120, PATIENCE*reference.seconds)
         scene = Scene(COMMANDS[key], place, place.parent/"said", reference, rng, limit)
-        struck = FAULTS[fault](scene)
-        findings = heard(struck) + self.again(key, scene, struck)
+        try:
+            struck = FAULTS[fault](scene)
+            findings = heard(struck) + self.again(key, scene, struck)
+        finally: # as for one who stops the campaign
+            scene.end()
+            free_disk(place)
         row = dict(round=number, fault=fault, command=key, struck=struck.struck, findings=findings)
-        free_disk(place)
         if not findings: shutil.rmtree(place.parent)
         return row | dict(seconds=round(time.monotonic() - began, 1))
 
