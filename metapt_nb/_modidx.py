@@ -746,6 +746,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                  'metapt_nb.files.save_csv': ('files.html#save_csv', 'metapt_nb/files.py'),
                                  'metapt_nb.files.save_json': ('files.html#save_json', 'metapt_nb/files.py'),
                                  'metapt_nb.files.sha256_file': ('files.html#sha256_file', 'metapt_nb/files.py'),
+                                 'metapt_nb.files.short_of_memory': ('files.html#short_of_memory', 'metapt_nb/files.py'),
                                  'metapt_nb.files.stamp': ('files.html#stamp', 'metapt_nb/files.py'),
                                  'metapt_nb.files.stamps': ('files.html#stamps', 'metapt_nb/files.py'),
                                  'metapt_nb.files.unchanged': ('files.html#unchanged', 'metapt_nb/files.py'),

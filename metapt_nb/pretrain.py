@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from .backbone import Backbone, Batch
-from .files import InputError, atomic, digest, require, require_unpacked
+from .files import InputError, atomic, digest, require, require_unpacked, short_of_memory
 from .ranks import Ranks, ranks
 from .settings import settings_key
 from .t5 import send
@@ -114,6 +114,7 @@ def _read_checkpoint(path, stamp=None):
         with zipfile.ZipFile(path) as packed: require(packed.testzip() is None, "a part is damaged")
         stored = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as e:
+        if short_of_memory(e): raise
         raise InputError(f"{path}: damaged checkpoint: delete it to start this training anew") from e
     ours = stamp is None or isinstance(stored, dict) and stored.get("stamp") == stamp
     require(ours, f"{path}: checkpoint of other settings, data or backbone: delete it or name another file")
