@@ -197,7 +197,7 @@ def twice(scene):
 
 def short_memory(scene):
     "Less memory than the command wants."
-    more = int(scene.rng.uniform(0, scene.reference.memory))
+    more = int(scene.rng.uniform(0, .6*scene.reference.memory)) # freed memory serves for the rest
     told = _report(scene.start("struck", partial(limit_address_space, more)), False, scene.limit)
     told.struck = any(one.code != 0 for one in told.ended)
     return told

@@ -193,7 +193,9 @@ class Campaign:
     def again(self, key, scene, struck):
         "Run the command once more: what is not as it should be then."
         before = finished(scene.place)
-        before.pop(struck.damaged, None)
+        if struck.damaged: # what was made with it may be made again with it
+            stem = struck.damaged.name.partition(".")[0]
+            before = {file: what for file, what in before.items() if file.name.partition(".")[0] != stem}
         told = _again(scene, "again", struck)
         found = heard(told)
         named = struck.damaged and told.ended[0].code == 2 and named_file(told.ended[0].said, scene.place)

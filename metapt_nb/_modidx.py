@@ -1817,6 +1817,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                         'metapt_nb.supmer_study._ahead': ('supmer_study.html#_ahead', 'metapt_nb/supmer_study.py'),
                                         'metapt_nb.supmer_study._clusters': ('supmer_study.html#_clusters', 'metapt_nb/supmer_study.py'),
                                         'metapt_nb.supmer_study._gpu': ('supmer_study.html#_gpu', 'metapt_nb/supmer_study.py'),
+                                        'metapt_nb.supmer_study._is_learned': ( 'supmer_study.html#_is_learned',
+                                                                                'metapt_nb/supmer_study.py'),
                                         'metapt_nb.supmer_study._psi_of': ('supmer_study.html#_psi_of', 'metapt_nb/supmer_study.py'),
                                         'metapt_nb.supmer_study._published': ('supmer_study.html#_published', 'metapt_nb/supmer_study.py'),
                                         'metapt_nb.supmer_study._selfsup_text': ( 'supmer_study.html#_selfsup_text',

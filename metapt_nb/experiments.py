@@ -402,7 +402,8 @@ def _trainings(files, scale, backbone, texts):
     "The calls of `pretrain_start` for prompts that are not there; starts of one source share their tasks."
     ready, jobs = {}, []
     for (start, seed), file in files.items():
-        if file.exists(): continue
+        # a row that was damaged and deleted is made anew with its prompt
+        if file.exists() and file.with_suffix(".json").exists(): continue
         text = texts[start.corpus]
         if start.source not in ready: ready[start.source] = prepare(start, scale, backbone, text)
         jobs.append((start, seed, scale, backbone, *ready[start.source], {text.name: text.hash}, file))

@@ -322,6 +322,11 @@ def learned_file(
     key = digest(backbone.hash, backbone.dtype, docs_hash, *settings, *text)
     return Path(out)/"prompts"/f"{start.learner}-{start.text}-{seed}-{key}.safetensors"
 
+def _is_learned(file, start):
+    "Whether all is there that learning a start leaves, its regulariser too."
+    left = [file, file.with_suffix(".json")] + [psi_file(file)]*(start.turned == "own")
+    return all(one.exists() for one in left)
+
 def learn_study_start(
     backbone: Backbone,
     learning: Learning,
@@ -464,7 +469,7 @@ class SupmerStudy:
             for seed in self.scale.pretrainings if start.learner else ():
                 file = learned_file(self.out, self.backbone, start, seed, self.scale, self.corpus.docs.hash)
                 files[name, seed] = file
-                if file.exists() or file in jobs: continue
+                if _is_learned(file, start) or file in jobs: continue
                 key = start.text, start.types
                 if key not in texts: texts[key] = study_text(self.corpus, start, self.scale, self.backbone)
                 jobs[file] = self.backbone, Learning(name, start, seed, texts[key]), self.scale, file
