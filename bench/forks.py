@@ -35,8 +35,10 @@ RANDOM = (*CLUSTERS, "--method", "random", "--samples", "1000")
 PREDICT = ("predict", "--prompt", "in/p.safetensors", "--out", "out/rows.tsv", "--file")
 STUDIES = dict(
     demo=("demo", "--smoke", "--no-report", "--out", "out"),
-    paper=("paper", "figure2", "--only", "PT,PPT(Y)", "--scale", "smoke", "--folder", "in/toy", "--out", "out"),
-    cross_task=("cross-task", "--setting", "nonqa_to_qa", "--scale", "smoke", "--starts", "PT,FT,maml", "--out", "out"),
+    paper=("paper", "figure2", "--only", "PT,PPT(Y)", "--scale", "smoke",
+           "--folder", "in/toy", "--out", "out"),
+    cross_task=("cross-task", "--setting", "nonqa_to_qa", "--scale", "smoke", "--starts", "PT,FT,maml",
+                "--out", "out"),
     supmer=("supmer", "--scale", "smoke", "--starts", "PT;SUPMER", "--out", "out"))
 
 

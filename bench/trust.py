@@ -1,7 +1,7 @@
 """Thousands of faults, drawn with a seed: a command is disturbed, run again, and must end as if nothing had been.
 
-`make trust`, or `python bench/trust.py --rounds 1000 --seed 0`, goes on where it was stopped; `--round 123` repeats one
-round and keeps its folder. Each round is a line of `rounds.jsonl` in runs/trust; bench/TRUST.md has their table.
+`make trust`, or `python bench/trust.py --rounds 1000 --seed 0`, goes on where it was stopped; `--round 123` repeats
+one round and keeps its folder. Each round is a line of `rounds.jsonl` in runs/trust; bench/TRUST.md has their table.
 """
 import argparse
 import gc
@@ -252,9 +252,6 @@ def draw(number, rng):
 
 # The table
 
-COUNTS = ("rounds", "struck", "ended as undisturbed", "findings")
-
-
 def counts(rows):
     "(fault, command) -> how many rounds, and what came of them."
     found = {}
@@ -280,9 +277,9 @@ def table(campaign, rows):
         lines.append([fault, *map(_entry, own), _entry(sum(own, Counter()))])
     struck, bad = sum(row["struck"] for row in rows), sum(bool(row["findings"]) for row in rows)
     opening = (
-        f"`make trust ROUNDS={len(rows)} SEED={campaign.seed}`, {time.strftime('%Y-%m-%d')}: {len(rows)} rounds, of "
-        f"which {struck} struck a command that was under way, {len(rows) - bad} ended as undisturbed ones do and {bad} "
-        "did not. An entry is rounds / struck, and, in bold, those with a finding.")
+        f"`make trust ROUNDS={len(rows)} SEED={campaign.seed}`, {time.strftime('%Y-%m-%d')}: {len(rows)} rounds, "
+        f"of which {struck} struck a command that was under way, {len(rows) - bad} ended as undisturbed ones do "
+        f"and {bad} did not. An entry is rounds / struck, and, in bold, those with a finding.")
     return "\n\n".join([opening, "\n".join(f"| {' | '.join(line)} |" for line in lines)])
 
 
