@@ -7,7 +7,7 @@ IN_BROWSER := tests/test_browser.py tests/test_app.py tests/test_site.py
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-browser bench setup lock lab app docs outputs readme clean-notebooks help
+.PHONY: demo test test-browser bench trust setup lock lab app docs outputs readme clean-notebooks help
 .DEFAULT_GOAL := help
 
 demo: setup ## install, then run the main job: text to table, figures, prompt and report in runs/demo
@@ -36,6 +36,10 @@ bench: setup ## meta-gradients, tuning, prediction beside higher, torchopt, PEFT
 	metapt fetch --with smollm2
 	python bench/tasks.py
 	python bench/clusters.py
+
+SEED ?= 0
+trust: setup ## commands disturbed by faults drawn with SEED, ten minutes of them or ROUNDS in all; the table in bench/TRUST.md
+	OMP_NUM_THREADS=1 python bench/trust.py --seed $(SEED) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 setup: .venv/.installed ## only the environment: .venv and the embedded packages
 

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from .backbone import Backbone, Batch, MetaTask
 from .evaluate import even_groups, keep_rows, read_stored
-from .files import atomic, atomic_folder, digest, require, save_csv
+from .files import atomic, atomic_folder, digest, load_json, require, save_csv, save_json
 from .generate import RELEASED, Decoding
 from .jobs import default_workers, run_jobs
 from .labelled import Parts
@@ -208,7 +208,7 @@ def write_target_cells(
     for cell, own, file in zip(cells, tried, files):
         row = dict(learner=cell.learner, task=task.name, split=split)
         row |= target_row(backbone, own, rates, parts.test, protocol.freely)
-        with atomic(file) as tmp: tmp.write_text(json.dumps(row))
+        save_json(file, row)
 
 # %% ../nbs/55_crosstask.ipynb #b5f6efde
 def cell_jobs(
@@ -446,7 +446,7 @@ def learn_start(
     save_prompt(
         file, run.prompt, backbone, source.tasks[0].support, method=config.learner, sources=list(names),
         samples=run.seen, updates=run.steps, seconds=round(run.seconds, 1), seed=config.seed, config=asdict(config))
-    checkpoint.unlink()
+    checkpoint.unlink(missing_ok=True)
 
 # %% ../nbs/55_crosstask.ipynb #f9f79335
 COLUMNS = ("setting", "learner", "task", "split", "accuracy", "macro_f1", "seconds", "samples", "updates")
@@ -552,7 +552,7 @@ def collect_rows(
 ) -> pd.DataFrame:           # `COLUMNS`, and what else a cell says
     "The rows that are there; `samples` and `updates` are what the start was learned from, 0 for PT and FT."
     found = [
-        dict(setting=setting) | json.loads(file.read_text())
+        dict(setting=setting) | load_json(file)
         for setting, files in cells.items() for file in files if file.exists()]
     costs = starts[["setting", "learner", "samples", "updates"]]
     rows = pd.DataFrame(found, columns=None if found else ["setting", "learner"])

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from .backbone import Backbone, Batch
 from .calibrate import calibrated, fit_temperature
 from .data import Dataset, FewShot, few_shot, overlap
-from .files import InputError, atomic, digest, require, save_csv
+from .files import InputError, digest, load_json, require, save_csv, save_json
 from .jobs import run_jobs
 from .settings import numbers, settings_key
 from metapt_nb.statistics import (
@@ -188,8 +188,7 @@ def cell_file(
 
 def write_cells(backbone, dataset, cells, config, files): # as `run_cells`, and a file for each
     "Run some cells and write their rows."
-    for row, file in zip(run_cells(backbone, dataset, cells, config), files):
-        with atomic(file) as tmp: tmp.write_text(json.dumps(row))
+    for row, file in zip(run_cells(backbone, dataset, cells, config), files): save_json(file, row)
 
 # %% ../nbs/51_evaluate.ipynb #b83f9d06
 def even_groups(
@@ -262,7 +261,7 @@ def run_groups(
 ) -> pd.DataFrame:         # a row per cell, in the order of `groups`
     "All cells that are not yet in `out`; `results.csv` is rewritten as they come."
     files, jobs = _plan(groups, backbone, out)
-    def collect(): return pd.DataFrame([json.loads(file.read_text()) for file in files if file.exists()])
+    def collect(): return pd.DataFrame([load_json(file) for file in files if file.exists()])
     calls = run_jobs(write_cells, jobs, workers, cluster, gpus=float(backbone.device.type == "cuda"))
     return keep_rows(calls, collect, len(files), out, "few-shot cells")
 

@@ -25,7 +25,7 @@ from .cluster import METHODS, make_tasks, project, quality
 from .data import Dataset, balanced_quota, few_shot, load_dataset, pseudo_label
 from .embed import embed_texts
 from .evaluate import GridCell, GridConfig, group_cells, require_apart, run_groups
-from .files import InputError, atomic, cache_dir, digest, require, save_csv
+from .files import InputError, atomic, cache_dir, digest, load_json, require, save_csv, save_json
 from .jobs import default_workers, run_jobs
 from .maml import LEARNERS, MetaConfig, split_tasks
 from .pretrain import PretrainConfig, gate
@@ -313,11 +313,11 @@ def pretrain_start(
     found = gate(backbone, initial, run.prompt, held_out)
     row = _pretraining_row(start, seed, len(batch), facts, initial, run, found)
     # whoever finds a prompt finds its row too
-    with atomic(file.with_suffix(".json")) as tmp: tmp.write_text(json.dumps(row))
+    save_json(file.with_suffix(".json"), row)
     save_prompt(
         file, run.prompt, backbone, held_out[:1], method=start.key, data=data,
         budget=run.seen, steps=run.steps, seed=seed, config=asdict(config))
-    checkpoint.unlink()
+    checkpoint.unlink(missing_ok=True)
 
 # %% ../nbs/52_experiments.ipynb #98694d96
 def _stability(runs):
@@ -409,7 +409,8 @@ def _trainings(files, scale, backbone, texts):
     "The calls of `pretrain_start` for prompts that are not there; starts of one source share their tasks."
     ready, jobs = {}, []
     for (start, seed), file in files.items():
-        if file.exists(): continue
+        # a row that was damaged and deleted is made anew with its prompt
+        if file.exists() and file.with_suffix(".json").exists(): continue
         text = texts[start.corpus]
         if start.source not in ready: ready[start.source] = prepare(start, scale, backbone, text)
         jobs.append((start, seed, scale, backbone, *ready[start.source], {text.name: text.hash}, file))
@@ -429,7 +430,7 @@ def pretrain_starts(
     jobs = _trainings(files, scale, backbone, texts)
     calls = run_jobs(pretrain_start, jobs, workers, cluster, gpus=float(backbone.device.type == "cuda"))
     for _ in tqdm(calls, total=len(jobs), desc="pre-trainings", disable=None): pass
-    rows = [json.loads(file.with_suffix(".json").read_text()) for file in files.values()]
+    rows = [load_json(file.with_suffix(".json")) for file in files.values()]
     save_csv(out/"pretraining.csv", pd.DataFrame(rows))
     return files
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .files import InputError, atomic, require, require_unchanged, stamp
+from .files import InputError, load_json, names_file, require, require_unchanged, save_json, stamp
 
 # %% ../nbs/26_predict.ipynb #d11bc0f3
 BLOCK = 2**20 # bytes read at once where lines do not matter
@@ -208,7 +208,7 @@ def read_record(
     path, # of a run's record
 ) -> Record: # None for a file that is missing or no record
     "The record of a run."
-    try: stored = json.loads(Path(path).read_text())
+    try: stored = load_json(path)
     except (OSError, ValueError): return None
     try: return Record(**stored | {name: Mark(*stored[name]) for name in ("read", "written")})
     except (KeyError, TypeError, RecursionError): return None
@@ -321,16 +321,17 @@ class RowWriter:
         "Write the record of what is there."
         file, lines = self.file, self.lines
         record = Record(file.source.name, file.settings, lines.number, done, lines.read.mark, self.written.mark)
-        with atomic(file.card) as tmp: tmp.write_text(json.dumps(asdict(record), indent=1))
+        save_json(file.card, asdict(record))
 
     def add(self,
         rows: list, # of the chunk that was read last
     ):
         "Append a chunk, then say so."
         data = "".join(f"{row}\n" for row in rows).encode()
-        self.handle.write(data)
-        self.handle.flush()
-        os.fsync(self.handle.fileno())
+        with names_file(self.file.part):
+            self.handle.write(data)
+            self.handle.flush()
+            os.fsync(self.handle.fileno())
         self.written.add(data)
         self.note()
 

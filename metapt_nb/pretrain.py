@@ -8,7 +8,7 @@ __all__ = ['OPTIMIZERS', 'SCHEDULES', 'BETTER', 'GATE', 'prompt_optimizer', 'con
            'fingerprint', 'ppt_train', 'Gate', 'choice_losses', 'share_losses', 'gate']
 
 # %% ../nbs/40_pretrain.ipynb #c9f22d26
-import time
+import io, time, zipfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from .backbone import Backbone, Batch
-from .files import InputError, atomic, digest, require, require_unpacked
+from .files import InputError, atomic, digest, require, require_unpacked, short_of_memory
 from .ranks import Ranks, ranks
 from .settings import settings_key
 from .t5 import send
@@ -111,8 +111,11 @@ def _read_checkpoint(path, stamp=None):
     if path is None or not Path(path).exists(): return None
     try:
         require_unpacked(path)
+        # torch writes a checksum of each part, and does not compare it
+        with zipfile.ZipFile(path) as packed: require(packed.testzip() is None, "a part is damaged")
         stored = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as e:
+        if short_of_memory(e): raise
         raise InputError(f"{path}: damaged checkpoint: delete it to start this training anew") from e
     ours = stamp is None or isinstance(stored, dict) and stored.get("stamp") == stamp
     require(ours, f"{path}: checkpoint of other settings, data or backbone: delete it or name another file")
@@ -257,7 +260,9 @@ def save(self: PromptTrainer):
     U = self.U.detach().cpu().clone()
     state = dict(stamp=self.stamp, **progress, seconds=self.spent, U=U, opt=self.opt.state_dict())
     if self.beside: state["beside"] = self.beside.state_dict()
-    with atomic(self.checkpoint) as tmp: torch.save(state, tmp)
+    content = io.BytesIO() # an error of the disk is then Python's own
+    torch.save(state, content)
+    with atomic(self.checkpoint) as tmp: tmp.write_bytes(content.getbuffer())
 
 @patch
 def result(self: PromptTrainer) -> Pretrained:

@@ -7,7 +7,7 @@ __all__ = ['INITS', 'NORMS', 'RegulariserConfig', 'LowRank', 'Parts', 'Regularis
            'load_regulariser']
 
 # %% ../nbs/46_regulariser.ipynb #c888d946
-import copy, json
+import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from .backbone import Backbone
-from .files import InputError, atomic, digest, require
+from .files import InputError, digest, require
+from .prompts import read_tensors, write_tensors
 from .settings import read_settings, settings_key
 
 # %% ../nbs/46_regulariser.ipynb #27ed05a4
@@ -125,22 +126,17 @@ def save_regulariser(
     **card,             # what else the card says (anything JSON can hold)
 ) -> dict:              # the card
     "Write weights and card atomically; the card names backbone, settings and whatever is passed."
-    from safetensors.torch import save_file
     full = dict(
         backbone=backbone.name, backbone_hash=backbone.hash, kind=backbone.kind, d=backbone.d,
         regulariser=asdict(regulariser.config), **card)
-    tensors = {name: weight.detach().cpu().contiguous() for name, weight in regulariser.state_dict().items()}
-    with atomic(path) as tmp: save_file(tensors, tmp, metadata={"metapt": json.dumps(full)})
+    write_tensors(path, regulariser.state_dict(), full)
     return full
 
 def _read(path):
     "Weights and card of a file, as they stand there."
-    from safetensors import SafetensorError, safe_open
-    try:
-        with safe_open(path, "pt") as file:
-            card = json.loads((file.metadata() or {})["metapt"])
-            return {name: file.get_tensor(name) for name in file.keys()}, card
-    except (SafetensorError, KeyError, json.JSONDecodeError) as e:
+    from safetensors import SafetensorError
+    try: return read_tensors(path)
+    except (SafetensorError, KeyError, ValueError) as e:
         raise InputError(f"{path}: not a file of save_regulariser, or damaged: save it again") from e
 
 def load_regulariser(

@@ -28,7 +28,7 @@ from .data import EMBEDDED, Dataset, few_shot, load_dataset
 from .documents import Documents, read_documents
 from .embed import embed_texts
 from .evaluate import even_groups, keep_rows, read_stored, require_apart
-from .files import atomic, digest, require, save_csv
+from .files import atomic, digest, load_json, require, save_csv, save_json
 from .formats import unify
 from .jobs import default_workers, run_jobs
 from .labelled import Parts
@@ -345,6 +345,11 @@ def _learned_row(learning, run, initial, found):
         **gated, learned=found.learned, moved=float((run.prompt - initial).norm()/initial.norm()), **logged,
         last_s=getattr(run, "similarity", None), **curves)
 
+def _is_learned(file, start):
+    "Whether all is there that learning a start leaves, its regulariser too."
+    left = [file, file.with_suffix(".json")] + [psi_file(file)]*(start.turned == "own")
+    return all(one.exists() for one in left)
+
 def learn_study_start(
     backbone: Backbone,
     learning: Learning,
@@ -357,10 +362,10 @@ def learn_study_start(
     config, checkpoint = scale.learning(start, seed), file.with_suffix(".pt")
     run = _learn(backbone, learning, initial, config, checkpoint)
     row = _learned_row(learning, run, initial, gate(backbone, initial, run.prompt, text.held_out))
-    with atomic(file.with_suffix(".json")) as tmp: tmp.write_text(json.dumps(row))
+    save_json(file.with_suffix(".json"), row)
     keep_regulariser(file, run, backbone, method=start.learner, seed=seed)
     save_prompt(file, run.prompt, backbone, text.shown, method=start.learner, seed=seed, config=asdict(config))
-    checkpoint.unlink()
+    checkpoint.unlink(missing_ok=True)
 
 # %% ../nbs/59_supmer_study.ipynb #0f550731
 class StudyCell(NamedTuple):
@@ -422,7 +427,7 @@ def write_study_cells(
         rows = [
             cell.named | dict(tested=name) | target_row(backbone, tried, rates, own.test)
             for name, own in encoded.items()]
-        with atomic(file) as tmp: tmp.write_text(json.dumps(rows))
+        save_json(file, rows)
 
 # %% ../nbs/59_supmer_study.ipynb #6820d2ad
 def _psi_of(start, file, backbone, seed):
@@ -482,7 +487,7 @@ class SupmerStudy:
             for seed in self.scale.pretrainings if start.learner else ():
                 file = learned_file(self.out, self.backbone, start, seed, self.scale, self.corpus.docs.hash)
                 files[name, seed] = file
-                if file.exists() or file in jobs: continue
+                if _is_learned(file, start) or file in jobs: continue
                 key = start.text, start.types
                 if key not in texts: texts[key] = study_text(self.corpus, start, self.scale, self.backbone)
                 jobs[file] = self.backbone, Learning(name, start, seed, texts[key]), self.scale, file
@@ -490,7 +495,7 @@ class SupmerStudy:
         for _ in tqdm(calls, total=len(jobs), desc="starts", disable=None): pass
         first = {}
         for (name, _), file in files.items(): first.setdefault(file, name) # a prompt of two starts counts once
-        rows = [json.loads(file.with_suffix(".json").read_text()) | dict(start=name) for file, name in first.items()]
+        rows = [load_json(file.with_suffix(".json")) | dict(start=name) for file, name in first.items()]
         save_csv(self.out/"pretraining.csv", pd.DataFrame(rows))
         return files
 
@@ -519,7 +524,7 @@ class SupmerStudy:
             (self.backbone, [cell for cell, _ in some], self.tested(group[0]), self.scale, [file for _, file in some])
             for group, all_of in groups.items() for some in even_groups(all_of, 1 if group[-1] else 5)]
         def collect():
-            return pd.DataFrame([row for file in files if file.exists() for row in json.loads(file.read_text())])
+            return pd.DataFrame([row for file in files if file.exists() for row in load_json(file)])
         total = sum(len(self.tested(cell.target)) for cell in cells)
         return keep_rows(self.run_all(write_study_cells, jobs), collect, total, self.out, "rows")
 

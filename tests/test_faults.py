@@ -1,5 +1,6 @@
 """Real processes, killed for real: what was computed stays, what goes on ends the same."""
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.torch import load_file
 from small import METAPT, kill_when, meta_train, own_file, wait_for
 
@@ -40,7 +42,7 @@ def test_sigkill_resumes_bit_for_bit(tmp_path, how):
 
     quiet(command)
     assert load_file(cut)["prompt"].equal(load_file(whole)["prompt"])
-    assert not checkpoint.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"own.csv", whole.name, cut.name} # and nothing beside them
 
 
 def demo(out): return [METAPT, "demo", "--smoke", "--no-report", "--workers", "1", "--out", out]
@@ -104,14 +106,47 @@ def prompt(tmp_path_factory):
 KINDS = pytest.mark.parametrize("kind", ["txt", "csv"])
 
 
+def said_by(words, **how): return subprocess.run(words, capture_output=True, text=True, **how)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    "A bit of the prompt turned in a checkpoint: one line that names it; without it the training ends the same."
+    whole, cut, checkpoint = (tmp_path/name for name in ("whole.safetensors", "cut.safetensors", "cut.checkpoint.pt"))
+    quiet(meta_train(tmp_path, whole.name))
+    command = meta_train(tmp_path, cut.name)
+    assert kill_when(started(command), checkpoint.exists)
+    content = bytearray(checkpoint.read_bytes())
+    content[content.index(torch.load(checkpoint)["U"].numpy().tobytes())] ^= 1
+    checkpoint.write_bytes(content)
+    done = said_by(command)
+    assert done.returncode == 2 and done.stderr == f"metapt: {checkpoint}: damaged checkpoint: " \
+        "delete it to start this training anew\n"
+
+    checkpoint.unlink()
+    quiet(command)
+    assert load_file(cut)["prompt"].equal(load_file(whole)["prompt"])
+
+
+def short_files(): resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    "No file may grow beyond 500 bytes: one line, exit code 2, nothing half done; with room the run goes on."
+    command = meta_train(tmp_path, "p.safetensors", samples=64)
+    before = sorted(tmp_path.iterdir())
+    done = said_by(command, preexec_fn=short_files)
+    checkpoint = tmp_path/"p.checkpoint.pt"
+    assert done.returncode == 2
+    assert done.stderr == f"metapt: {checkpoint}: File too large: make room, and the same command goes on\n"
+    assert sorted(tmp_path.iterdir()) == before
+    quiet(command)
+
+
 def prediction(folder, prompt, kind):
     "The command that predicts a file of 12,000 texts, but for its last word; and the file."
     texts, header = folder/f"texts.{kind}", "text\n" if kind == "csv" else ""
     texts.write_text(header + "".join(f"good film {i}\n" for i in range(12_000)))
     return [METAPT, "predict", "--prompt", prompt, "--file", texts, "--out"], texts
-
-
-def said_by(words): return subprocess.run(words, capture_output=True, text=True)
 
 
 @KINDS

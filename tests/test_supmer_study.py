@@ -1,5 +1,6 @@
 """The study of starts out of raw text: its smallest scale, a killed run, and the pages that draw it."""
 import os
+import shutil
 import subprocess
 
 import pandas as pd
@@ -56,6 +57,21 @@ def test_killed_run_goes_on(whole, tmp_path):
     assert 3 <= len(before) < len(cells(tmp_path))
     assert {file: cells(tmp_path)[file] for file in before} == before
     assert told(tmp_path).equals(told(whole))
+
+
+def test_a_deleted_regulariser_is_made_anew(whole, tmp_path):
+    "What a message asks to delete is made again, to the bit, and no cell with it."
+    again = shutil.copytree(whole, tmp_path/"again")
+    psi, row = min(again.glob("prompts/*.psi.safetensors")), min(again.glob("prompts/*.json"))
+    lost, before = psi.read_bytes(), cells(again)
+    psi.unlink()
+    row.unlink()
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("METAPT_SETS", "METAPT_DATA"): patched.delenv(name, raising=False)
+        open_supmer_study("smoke", again, workers=1).run()
+    assert psi.read_bytes() == lost and row.exists()
+    assert cells(again) == before
+    assert told(again).equals(told(whole))
 
 
 @pytest.mark.parametrize("name", PAGE_NAMES)
