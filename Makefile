@@ -58,7 +58,7 @@ lock: setup ## pins anew for every Python and system, as near to the present one
 lab: setup ## JupyterLab at the index notebook, for this machine alone and with Jupyter's token
 	jupyter lab --ip=127.0.0.1 nbs/index.ipynb
 
-app: setup ## the four pages with controls as a web page, without JupyterLab; for this machine alone, with a token
+app: setup ## the five pages with controls as a web page, without JupyterLab; for this machine alone, with a token
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,app]"
 	JUPYTER_PATH=$(CURDIR)/nbs/app voila nbs --template=metapt --Voila.ip=127.0.0.1 --token --no-browser
 

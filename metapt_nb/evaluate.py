@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from .backbone import Backbone, Batch
 from .calibrate import calibrated, fit_temperature
 from .data import Dataset, FewShot, few_shot, overlap
-from .files import InputError, digest, load_json, require, save_csv, save_json
+from .files import InputError, digest, load_json, save_csv, save_json
 from .jobs import run_jobs
 from .settings import numbers, settings_key
 from metapt_nb.statistics import (

@@ -25,7 +25,7 @@ from .backbone import Backbone, Batch, concat
 from .cluster import make_tasks
 from .crosstask import Protocol, target_row, tune_full, tune_starts
 from .data import EMBEDDED, Dataset, few_shot, load_dataset
-from .documents import Documents, read_documents
+from .documents import read_documents
 from .embed import embed_texts
 from .evaluate import even_groups, keep_rows, read_stored, require_apart
 from .files import atomic, digest, load_json, require, save_csv, save_json

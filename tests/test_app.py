@@ -1,4 +1,4 @@
-"""The four pages as `make app` shows them: without JupyterLab, without its token nothing, and nothing from outside."""
+"""The five pages as `make app` shows them: without JupyterLab, without its token nothing, and nothing from outside."""
 import re
 import signal
 import subprocess
@@ -11,7 +11,7 @@ from recipes import ROOT, commands_of, with_own_programs
 pytest.importorskip("voila", reason="the extra 'app' is not installed")
 MOVES = dict( # page -> a control and the key that moves it
     explore=("k", Keys.ARROW_RIGHT), live=("k", Keys.ARROW_LEFT), playground=("epochs", Keys.ARROW_LEFT),
-    browse=("metric", Keys.ARROW_DOWN))
+    advise=("folds", Keys.ARROW_LEFT), browse=("metric", Keys.ARROW_DOWN))
 BROKEN = "return [...document.querySelectorAll('.mp-broken, .jupyter-widgets-error-widget')].map(e => e.textContent)"
 # Addresses of what is loaded, or was to be loaded, from another place than the page.
 OUTSIDE = """
@@ -22,7 +22,7 @@ return [...asked, ...fetched].filter(name => !name.startsWith(location.origin) &
 
 
 class AppPage(Page):
-    "One of the four pages, open in Voilà."
+    "One of the five pages, open in Voilà."
     def __init__(self, browser, url, log, name):
         self.browser, self.log, self.notebook = browser, log, name
         self.since = log.stat().st_size
