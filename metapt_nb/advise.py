@@ -21,7 +21,7 @@ from .backbone import Backbone, Batch
 from .crosstask import read_cross_run
 from .data import Dataset, Urns
 from .evaluate import keep_rows
-from .files import atomic, digest, printable, require, save_csv
+from .files import atomic, digest, load_json, printable, require, save_csv, save_json
 from .hub import prompt_file
 from .inner_step import both_losses
 from .pretrain import fingerprint
@@ -218,8 +218,7 @@ def fill(self: Trial, out):
         if missing:
             tune = replace(self.config.tune, seed=split)
             found = try_starts(self.backbone, missing, self.batch[learn], self.batch[judge], tune)
-            for name, row in found.items():
-                with atomic(files[name]) as tmp: tmp.write_text(json.dumps(row))
+            for name, row in found.items(): save_json(files[name], row)
         yield split
 
 @patch
@@ -227,7 +226,7 @@ def rows(self: Trial, out) -> pd.DataFrame: # start, split, and what `try_starts
     "The cells that are there."
     files = {(split, name): self.file(out, split, name) for split, name in self.cells}
     found = [
-        dict(start=name, split=split) | json.loads(file.read_text())
+        dict(start=name, split=split) | load_json(file)
         for (split, name), file in files.items() if file.exists()]
     return pd.DataFrame(found, columns=None if found else ["start", "split"])
 

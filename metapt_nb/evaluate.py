@@ -121,7 +121,7 @@ def result_row(
     curve = tuned.log.dev_accuracy
     return dict(
         n_train=len(split.train), **scores(truth, said),
-        steps=tuned.steps, settled=tuned.settled, seconds=round(tuned.seconds, 2),
+        steps=tuned.steps, seconds=round(tuned.seconds, 2), settled=tuned.settled,
         **{f"{name}_before": value for name, value in before.items()},
         dev_accuracy=float(curve.max()), n_test=len(split.test), majority=majority(truth),
         truncated=split.test.truncated, split=split.rows.hash,
