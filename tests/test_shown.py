@@ -15,8 +15,8 @@ from metapt_nb.cluster import Tasks
 from metapt_nb.data import make_dataset
 from metapt_nb.explore import describe, plot_look
 from metapt_nb.hub import model_card
-from metapt_nb.live import Plan, Training, live_look
-from metapt_nb.maml import MetaConfig
+from metapt_nb.learners import Clusters, LearnConfig
+from metapt_nb.live import Offer, Plan, Training, live_look
 from metapt_nb.playground import Side, Tried, make_task, parse_samples, play_look
 from metapt_nb.statistics import markdown
 from metapt_nb.widgets import MOST_SHOWN, Shown, View, img
@@ -78,7 +78,9 @@ def test_live_page(data, tasks):
     tb = Backbone.tiny()
     batch = tb.encode(data.texts, data.labels % 2, max_length=8)
     rows = np.arange(len(data))
-    plan = Plan(tb, tb.init_prompt(2), batch, [(rows[:9], rows[9:12])]*3, tasks, MetaConfig(), {SCRIPT: ANSI})
+    told = list(zip(tasks.top_words, tasks.sizes.tolist()))
+    offer = Offer(Clusters(batch, [(rows[:9], rows[9:12])]*3), batch[:1], told, {SCRIPT: ANSI})
+    plan = Plan(tb, tb.init_prompt(2), offer, "maml", LearnConfig())
     look_safe(live_look(Training(plan)))
 
 
