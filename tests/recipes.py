@@ -8,8 +8,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def commands_of(target):
-    "The commands of a target of make, a line each."
-    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
+    "The commands of a target of make, a line each; a make around it has no say."
+    own = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True, env=own)
     return done.stdout.replace("\\\n", "").splitlines()
 
 
