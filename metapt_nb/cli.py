@@ -459,7 +459,8 @@ def advise(
     model: Model,
     tries: Tries,
     *,
-    starts: Word("START", known=Later("advise.PLAIN"), many=True) = None, # {known}, files, folders, Hub ids; all of {known} by default
+    # {known}, files, folders, Hub ids; all of {known} by default
+    starts: Word("START", known=Later("advise.PLAIN"), many=True) = None,
     out: str = "runs/advise",        # folder of cells, tables and picture
     record: Word("FOLDER") = None,   # of a run of cross-task: how often such a choice was right there
 ):

@@ -290,7 +290,7 @@ def _pretraining_row(start, seed, n_rows, facts, initial, run, found):
     return dict(
         start=start.key, seed=seed, **asdict(start), **{f"tasks_{name}": value for name, value in facts.items()},
         n_rows=n_rows, seen=run.seen, updates=run.steps, pretrain_seconds=round(run.seconds, 1),
-        **{f"gate_{name}": value for name, value in found._asdict().items()}, learned=found.learned,
+        **found.columns,
         **means, moved=float((run.prompt - initial).norm()/initial.norm()), **curves)
 
 # %% ../nbs/52_experiments.ipynb #d93aa59a

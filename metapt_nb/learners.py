@@ -17,7 +17,7 @@ from fastcore.basics import patch
 
 from .backbone import Backbone, Batch, MetaTask, TaskPair, concat
 from .files import digest, require
-from .maml import FOLLOWED, TaskGradients, held_out_score, join_tasks, slope, sum_up, task_gradients
+from .maml import FOLLOWED, TaskGradients, join_tasks, slope, sum_up, task_gradients, validator
 from .pretrain import Pretrained, PretrainConfig, fingerprint, pretrain
 from .ranks import ranks
 from .t5 import token_rows
@@ -296,10 +296,8 @@ def learn(
         found = learner_gradients(backbone, P, world.share(episode), config, regulariser)
         G, report = sum_up(found, P, len(episode), world)
         return G, sum(len(rows) for task in episode for rows in task), report
-    def validate(P):
-        if not held_out: return {}
-        return held_out_score(backbone, P, *zip(*world.share(held_out)), alpha, world, regulariser)
 
+    validate = validator(backbone, held_out, alpha, world, regulariser)
     kwargs = dict(desc=config.learner) | kwargs
     return pretrain(backbone, prompt, gradient, validate, config, checkpoint, stamp, **kwargs)
 

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FOLLOWED', 'ORDERS', 'LEARNERS', 'Slope', 'slope', 'TaskGradients', 'join_tasks', 'task_gradients', 'meta_gradient',
            'PassSizes', 'pass_sizes', 'kept_tensors', 'predict_memory', 'split_tasks', 'TaskSamples', 'draw_episode',
-           'MetaConfig', 'episode_gradients', 'agreement', 'sum_together', 'sum_up', 'held_out_score', 'meta_train',
-           'Learner']
+           'MetaConfig', 'episode_gradients', 'agreement', 'sum_together', 'sum_up', 'held_out_score', 'validator',
+           'meta_train', 'Learner']
 
 # %% ../nbs/42_maml.ipynb #bfa1653f
 from dataclasses import dataclass, fields
@@ -396,6 +396,19 @@ def held_out_score(
     tallies = _after_and_before(backbone, prompt, adapt, held_out, alpha, regulariser)
     (correct, loss, n), (correct_before, loss_before, _) = world.sum(tallies).tolist()
     return dict(accuracy=correct/n, loss=loss/n, accuracy_before=correct_before/n, loss_before=loss_before/n)
+
+def validator(
+    backbone: Backbone,
+    tasks,            # held out, each a pair (rows to adapt on, rows to count on)
+    alpha: float,     # as in `held_out_score`, like all that follow
+    world: Ranks,
+    regulariser=None,
+):                    # function (prompt) -> dict, empty where no task is held out
+    "What `pretrain` validates by."
+    def validate(P):
+        if not tasks: return {}
+        return held_out_score(backbone, P, *zip(*world.share(tasks)), alpha, world, regulariser)
+    return validate
 
 # %% ../nbs/42_maml.ipynb #26acf045
 def meta_train(

@@ -385,6 +385,11 @@ class Gate(NamedTuple):
     @property
     def learned(self) -> bool: return bool(self.p < GATE)
 
+    @property
+    def columns(self) -> dict:
+        "What a table of pre-trainings says of it."
+        return {f"gate_{name}": value for name, value in self._asdict().items()} | dict(learned=self.learned)
+
     def __repr__(self):
         verdict = "learned" if self.learned else "did not learn"
         losses = f"{self.before:.3f} -> {self.after:.3f} nats, by shares {self.shares:.3f}"

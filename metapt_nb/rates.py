@@ -15,7 +15,7 @@ from torch import nn
 from .backbone import Backbone
 from .files import digest, require
 from .learners import LearnConfig, check_source, walk
-from .maml import held_out_score, slope, sum_together
+from .maml import slope, sum_together, validator
 from .pretrain import Pretrained, pretrain
 from .ranks import ranks
 
@@ -101,6 +101,13 @@ class BesideRates:
 
     def keep(self): self.kept = self.rates.logs.detach().cpu().clone()
 
+    @property
+    def best(self) -> Rates:
+        "Those of the best validation."
+        found = copy.deepcopy(self.rates)
+        with torch.no_grad(): found.logs.copy_(self.kept)
+        return found
+
     def state_dict(self):
         return dict(logs=self.rates.logs.detach().cpu().clone(), kept=self.kept, opt=self.opt.state_dict())
 
@@ -137,22 +144,15 @@ def rates_train(
     world, held_out = ranks(), source.to_validate(config.support)
     check_source(source, config, held_out, world)
     rates = Rates(len(prompt)).to(backbone.device, backbone.prompt_dtype)
-    beside = BesideRates(rates, config.rates_lr)
+    beside, alpha = BesideRates(rates, config.rates_lr), config.inner_lr*backbone.scale**2
 
     def gradient(P, rng):
         episode = source.draw(rng, config.tasks_per_step, config.support, config.query)
-        K = len(episode)
-        sums = sum_together(world, P, **_sums(backbone, P, world.share(episode), K, rates, config))
+        sums = sum_together(world, P, **_sums(backbone, P, world.share(episode), len(episode), rates, config))
         rates.logs.grad = sums.pop("rates")
         seen = sum(len(rows) for task in episode for rows in task)
         return sums.pop("gradient"), seen, sums | dict(rate=rates.values.mean())
-    def validate(P):
-        if not held_out: return {}
-        alpha = config.inner_lr*backbone.scale**2
-        return held_out_score(backbone, P, *zip(*world.share(held_out)), alpha, world, rates)
 
-    kwargs = dict(desc="Meta-SGD") | kwargs
+    validate, kwargs = validator(backbone, held_out, alpha, world, rates), dict(desc="Meta-SGD") | kwargs
     run = pretrain(backbone, prompt, gradient, validate, config, checkpoint, source.name, beside=beside, **kwargs)
-    kept = copy.deepcopy(rates)
-    with torch.no_grad(): kept.logs.copy_(beside.kept)
-    return Rated(*(getattr(run, entry.name) for entry in fields(Pretrained)), kept)
+    return Rated(*(getattr(run, entry.name) for entry in fields(Pretrained)), beside.best)

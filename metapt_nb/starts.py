@@ -18,7 +18,7 @@ from .backbone import Backbone, Batch, MetaTask, concat
 from .documents import read_documents
 from .files import require
 from .learners import META_LEARNERS, Clusters, LearnConfig, MetaTasks, learn, task_centres
-from .maml import held_out_score, slope, sum_together
+from .maml import slope, sum_together, validator
 from .pool import fit, meta_tasks, open_pool, read_settings
 from .pretrain import Pretrained, PretrainConfig, pretrain
 from .ranks import ranks
@@ -53,10 +53,9 @@ def pooled_train(
         here, share = slope(backbone, P[None], [mine]), len(mine)/n
         sums = sum_together(world, P, gradient=here.g[0]*share, loss=here.losses[0]*share)
         return sums["gradient"], n, dict(loss=sums["loss"])
-    def validate(P):
-        if not held_out: return {}
-        found = held_out_score(backbone, P, *zip(*world.share(held_out)), 0., world)
-        return {name: found[name] for name in ("accuracy", "loss")}
+
+    look = validator(backbone, held_out, 0., world)
+    def validate(P): return {name: value for name, value in look(P).items() if not name.endswith("_before")}
 
     return pretrain(backbone, prompt, gradient, validate, config, checkpoint, source.name, **dict(desc="PPT") | kwargs)
 

@@ -16,7 +16,7 @@ import numpy as np, torch, torch.nn.functional as F
 from .backbone import Backbone, Batch, concat, task_losses, task_states
 from .files import digest, require
 from .learners import check_source
-from .maml import held_out_score, sum_together
+from .maml import sum_together, validator
 from .pretrain import Pretrained, PretrainConfig, pretrain
 from .ranks import ranks
 from .regulariser import Parts, Regulariser, RegulariserConfig, new_regulariser
@@ -363,10 +363,7 @@ def supmer_train(
     beside = Beside(psi if config.psi else None, config)
     updates = Updates(backbone, source, config, beside, world)
 
-    def validate(P):
-        if not held_out: return {}
-        return held_out_score(backbone, P, *zip(*world.share(held_out)), updates.alpha, world, beside.regulariser)
-
+    validate = validator(backbone, held_out, updates.alpha, world, beside.regulariser)
     kwargs = dict(desc="SUPMER") | kwargs
     run = pretrain(backbone, prompt, updates, validate, config, checkpoint, stamp, beside=beside, **kwargs)
     if config.psi: psi.load_state_dict(beside.kept)

@@ -339,10 +339,9 @@ def _learned_row(learning, run, initial, found):
     "A row of pretraining.csv; `found` is a `pretrain.Gate`."
     logged = {name: float(run.log[name].mean()) for name in LOGGED if name in run.log}
     curves = {f"log_{name}": numbers(run.log[name]) for name in FOLLOWED if name in run.log}
-    gated = {f"gate_{name}": value for name, value in found._asdict().items()}
     return dict(
         start=learning.name, seed=learning.seed, samples=run.seen, updates=run.steps, seconds=round(run.seconds, 1),
-        **gated, learned=found.learned, moved=float((run.prompt - initial).norm()/initial.norm()), **logged,
+        **found.columns, moved=float((run.prompt - initial).norm()/initial.norm()), **logged,
         last_s=getattr(run, "similarity", None), **curves)
 
 def _is_learned(file, start):
