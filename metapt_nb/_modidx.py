@@ -223,6 +223,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                   'metapt_nb.browse._means_table': ('browse.html#_means_table', 'metapt_nb/browse.py'),
                                   'metapt_nb.browse._spread_words': ('browse.html#_spread_words', 'metapt_nb/browse.py'),
                                   'metapt_nb.browse.browse_look': ('browse.html#browse_look', 'metapt_nb/browse.py'),
+                                  'metapt_nb.browse.by_setting': ('browse.html#by_setting', 'metapt_nb/browse.py'),
                                   'metapt_nb.browse.metrics': ('browse.html#metrics', 'metapt_nb/browse.py'),
                                   'metapt_nb.browse.pick': ('browse.html#pick', 'metapt_nb/browse.py'),
                                   'metapt_nb.browse.plot_spread': ('browse.html#plot_spread', 'metapt_nb/browse.py'),
