@@ -2103,6 +2103,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                     'metapt_nb.transfer.Record.interval': ('transfer.html#record.interval', 'metapt_nb/transfer.py'),
                                     'metapt_nb.transfer._gain_bars': ('transfer.html#_gain_bars', 'metapt_nb/transfer.py'),
                                     'metapt_nb.transfer._of': ('transfer.html#_of', 'metapt_nb/transfer.py'),
+                                    'metapt_nb.transfer._percent': ('transfer.html#_percent', 'metapt_nb/transfer.py'),
                                     'metapt_nb.transfer._require_columns': ('transfer.html#_require_columns', 'metapt_nb/transfer.py'),
                                     'metapt_nb.transfer._shade': ('transfer.html#_shade', 'metapt_nb/transfer.py'),
                                     'metapt_nb.transfer.average_gain': ('transfer.html#average_gain', 'metapt_nb/transfer.py'),

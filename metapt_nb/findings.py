@@ -12,6 +12,7 @@ __all__ = ['META', 'CLASSIFICATION', 'FREE', 'QA', 'SENTIMENT', 'MORE_SOURCES', 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import comb
 
 import numpy as np, pandas as pd
 from scipy import stats
@@ -56,11 +57,12 @@ def gain_apart(
     one, other,               # gains on two groups of targets
     draws: int = 9999,
     seed: int = 0,
-) -> Interval: # of the difference; n counts both; without bounds where a group has fewer than two
+) -> Interval: # of the difference; n counts both; without bounds where groups that lie apart by chance are too frequent
     "How far apart two average gains are, with the 95 % bootstrap interval over both groups."
     one, other = (np.asarray(gains, dtype=float) for gains in (one, other))
     n, mean = len(one) + len(other), float(one.mean() - other.mean())
-    if min(len(one), len(other)) < 2: return Interval(n, mean, -np.inf, np.inf)
+    apart = 2/comb(n, len(one)) # how often all of one group lie on the same side of the other, if there is no difference
+    if apart > .05: return Interval(n, mean, -np.inf, np.inf)
     drawn = stats.bootstrap((one, other), _apart, n_resamples=draws, method="percentile", rng=seed)
     low, high = map(float, drawn.confidence_interval)
     return Interval(n, mean, low, high)
@@ -72,7 +74,9 @@ def side(
     "+1 above zero, −1 below it, 0 undecided."
     return int(found.low > 0) - int(found.high < 0)
 
-def _said(found): return f"{found.mean:+.1%} [{found.low:+.1%}, {found.high:+.1%}]"
+def _said(found):
+    interval = f"[{found.low:+.1%}, {found.high:+.1%}]" if np.isfinite(found.low) else "(too few for an interval)"
+    return f"{found.mean:+.1%} {interval}"
 
 def judge_classification(runs, metric) -> Judged:
     "Do the meta-learners gain on classification targets, and more than on others?"

@@ -87,11 +87,12 @@ def average_gain(
     draws: int = 9999,
     seed: int = 0,
     confidence: float = .95,
-) -> Interval: # n, mean, low, high; without bounds for fewer than two tasks
+) -> Interval: # n, mean, low, high; without bounds where tasks that agree by chance are too frequent
     "The average relative gain with its bootstrap interval over tasks."
     gains = np.asarray(gains, dtype=float)
     require(len(gains), "gains: there is none: compare learners that share a task")
-    if len(gains) == 1: return Interval(1, float(gains[0]), -np.inf, np.inf)
+    one_sided = 2.**(1 - len(gains)) # how often, without any tendency
+    if one_sided > 1 - confidence: return Interval(len(gains), float(gains.mean()), -np.inf, np.inf)
     drawn = stats.bootstrap(
         (gains,), np.mean, n_resamples=draws, confidence_level=confidence, method="percentile", rng=seed)
     low, high = drawn.confidence_interval
@@ -140,9 +141,8 @@ class Gain(NamedTuple):
     carried: str   # the task without which it changes most
 
     def __str__(self):
-        return (
-            f"{self.arg:+.1%} [{self.low:+.1%}, {self.high:+.1%}], median {self.median:+.1%}, "
-            f"won {self.won} of {self.tasks}")
+        interval = f" [{self.low:+.1%}, {self.high:+.1%}]" if np.isfinite(self.low) else ""
+        return f"{self.arg:+.1%}{interval}, median {self.median:+.1%}, won {self.won} of {self.tasks}"
 
 def summed_up(
     gains: pd.Series, # of `relative_gains`, of one setting
@@ -179,8 +179,9 @@ def gain_words(
 ) -> pd.DataFrame:
     "The same as text."
     def percent(column): return (table[column]*100).map("{:+.1f}".format)
+    interval = (" [" + percent("low") + ", " + percent("high") + "]").where(table.low > -np.inf, "")
     return pd.DataFrame({
-        "ARG, %": percent("arg") + " [" + percent("low") + ", " + percent("high") + "]",
+        "ARG, %": percent("arg") + interval,
         "median": percent("median"),
         "won": table.won.astype(str) + " of " + table.tasks.astype(str),
         "without one task": percent("least") + " to " + percent("most"),
@@ -204,9 +205,11 @@ _SHADES = dict(maml="#3f90da", fomaml="#92dadd", reptile="#e76300", multitask="#
 
 def _shade(learner, j): return _SHADES.get(learner) or COLOURS.get(learner, f"C{j}")
 
+def _percent(rows): return rows[["arg", "low", "high", "median"]].replace([-np.inf, np.inf], np.nan)*100
+
 def _gain_bars(ax, x, width, rows, learner, colour):
     "One learner: ARG, interval and median in each setting."
-    percent = rows[["arg", "low", "high", "median"]].replace([-np.inf, np.inf], np.nan)*100
+    percent = _percent(rows)
     reach = [percent.arg - percent.low, percent.high - percent.arg]
     ax.bar(x, percent.arg, width*.9, yerr=reach, color=colour, error_kw=dict(lw=.8), label=title(learner))
     ax.plot(x, percent["median"], "D", color="k", ms=3)
@@ -266,9 +269,10 @@ def plot_against(
     "Average gain with its interval against what was varied, a line per learner."
     by = table.columns[0]
     for j, (learner, rows) in enumerate(table.groupby("learner", sort=False)):
-        reach = [(rows.arg - rows.low)*100, (rows.high - rows.arg)*100]
+        percent = _percent(rows)
+        reach = [percent.arg - percent.low, percent.high - percent.arg]
         ax.errorbar(
-            rows[by], rows.arg*100, reach, marker="o", ms=4, capsize=3,
+            rows[by], percent.arg, reach, marker="o", ms=4, capsize=3,
             color=_shade(learner, j), label=title(learner))
     ax.axhline(0, color="k", lw=.8)
     ax.set(xlabel=by, ylabel="gain over plain tuning, %")
