@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['PAPER', 'PAPER_SD', 'PAPER_TABLE2', 'MARGIN', 'CLAIMS', 'Run', 'read_run', 'describe', 'rows_of', 'account',
            'split_labels', 'Difference', 'paired_gaps', 'difference', 'Ratio', 'variance_ratio', 'first_epoch',
-           'steps_to_target', 'decide', 'same', 'Judged', 'judge_lead', 'judge_spread', 'lowest_recall',
-           'judge_terrible', 'judge_samples', 'judge_rows', 'judge_k', 'judge_map', 'judge_speed', 'Claim', 'not_run',
-           'verdicts', 'plot_lines', 'plot_table']
+           'steps_to_target', 'decide', 'same', 'Judged', 'Part', 'leads', 'levels', 'judged', 'undecided_words',
+           'judge_lead', 'judge_spread', 'lowest_recall', 'judge_terrible', 'judge_samples', 'judge_rows', 'judge_k',
+           'judge_map', 'judge_speed', 'Claim', 'not_run', 'unlearned', 'gate_words', 'hold', 'verdicts', 'plot_lines',
+           'plot_table']
 
 # %% ../nbs/53_verdicts.ipynb #23d42d74
 import json, os
@@ -24,7 +25,7 @@ from scipy import stats
 from .experiments import SETS, Scale, experiment
 from .files import require
 from .settings import read_numbers, read_settings
-from .statistics import COLOURS, crossed_interval
+from .statistics import COLOURS, crossed_test, holm, trainings_needed
 
 # %% ../nbs/53_verdicts.ipynb #34504f3c
 PAPER = { # Table 1: a number per data set, in the order of `experiments.SETS`
@@ -124,6 +125,8 @@ def split_labels(
     return rows.assign(label=[name for name, _ in rows.label], x=[x for _, x in rows.label])
 
 # %% ../nbs/53_verdicts.ipynb #478271a8
+MARGIN = 2. # points that count as no difference
+
 @dataclass(frozen=True)
 class Difference:
     "A mean with its 95 % interval, in points."
@@ -133,11 +136,19 @@ class Difference:
     high: float
     wins: int = 0 # data sets whose own mean is above zero
     sets: int = 0
+    p: float = np.nan      # of no difference
+    p_alike: float = np.nan # of one beyond ±`MARGIN`
+    needed: int = None     # about how many pre-trainings would decide it; None where more of them would not
 
     @property
     def sign(self):
         "+1 above zero, −1 below it, 0 undecided."
         return int(self.low > 0) - int(self.high < 0)
+
+    @property
+    def alike(self) -> bool:
+        "Whether the interval lies within ±`MARGIN`."
+        return -MARGIN < self.low and self.high < MARGIN
 
     def __str__(self): return f"{self.mean:+.1f} [{self.low:+.1f}, {self.high:+.1f}], n = {self.n}"
 
@@ -164,8 +175,12 @@ def difference(
 ) -> Difference:
     "a − b, paired; its interval is over data sets and pre-trainings, see `statistics.crossed_interval`."
     gaps = paired_gaps(rows, a, b, metric, unit)
-    means, (_, *found) = gaps.groupby("dataset").mean(), crossed_interval(gaps)
-    return Difference(len(gaps), *found, int((means > 0).sum()), len(means))
+    means, found = gaps.groupby("dataset").mean(), crossed_test(gaps)
+    wins, away = int((means > 0).sum()), abs(found.mean)
+    # to leave zero out, or to lie within the margin
+    needed = trainings_needed(gaps, max(away, MARGIN - away))
+    return Difference(
+        len(gaps), *found[1:4], wins, len(means), found.p, found.p_within(MARGIN), needed)
 
 # %% ../nbs/53_verdicts.ipynb #ff709af6
 class Ratio(NamedTuple):
@@ -173,6 +188,12 @@ class Ratio(NamedTuple):
     ratio: float
     low: float
     high: float
+    p: float # of equal variances, two-sided
+
+    @property
+    def sign(self):
+        "+1 below one, −1 above it, 0 undecided."
+        return int(self.high < 1) - int(self.low > 1)
 
 def _pooled(scores, sets):
     "Variance within data sets, pooled, and its degrees of freedom."
@@ -190,8 +211,9 @@ def variance_ratio(
     var_a, free_a = _pooled(ours[metric], ours.dataset)
     var_b, free_b = _pooled(theirs[metric], theirs.dataset)
     ratio = var_a/var_b
-    low, high = (ratio/stats.f.ppf(level, free_a, free_b) for level in (.975, .025))
-    return Ratio(float(ratio), float(low), float(high))
+    law = stats.f(free_a, free_b)
+    low, high = (ratio/law.ppf(level) for level in (.975, .025))
+    return Ratio(float(ratio), float(low), float(high), 2*float(min(law.cdf(ratio), law.sf(ratio))))
 
 # %% ../nbs/53_verdicts.ipynb #b4bb33ea
 def first_epoch(
@@ -223,26 +245,61 @@ def steps_to_target(
     return pd.DataFrame(found)
 
 # %% ../nbs/53_verdicts.ipynb #0fe77274
-MARGIN = 2. # points that count as no difference
-
 def decide(
     *signs, # +1, −1 or 0 of what a claim rests on
     enough: bool = True, # whether as many data sets agree as it says
+    alike: bool = False, # whether nothing that it rests on differs by more than the margin
 ) -> str:
-    "'supported', 'not supported' or 'undecided'."
+    "'supported', 'not supported', 'alike' or 'undecided'."
     if -1 in signs: return "not supported"
-    return "supported" if enough and all(sign == 1 for sign in signs) else "undecided"
+    if enough and all(sign == 1 for sign in signs): return "supported"
+    return "alike" if alike else "undecided"
 
 def same(d: Difference) -> int:
     "The sign of a claim of no difference."
-    if -MARGIN < d.low and d.high < MARGIN: return 1
-    return -1 if d.sign else 0
+    return 1 if d.alike else -1 if d.sign else 0
 
-# %% ../nbs/53_verdicts.ipynb #7cca1141
+# %% ../nbs/53_verdicts.ipynb #652db21c
 class Judged(NamedTuple):
     "What was found, in words, and what follows."
     numbers: str
     verdict: str
+    p: float = np.nan # how easily chance would say so; NaN where nothing was tested
+
+class Part(NamedTuple):
+    "One thing that a claim rests on."
+    sign: int
+    p: float = np.nan       # of its sign
+    alike: bool = False     # no more than the margin
+    p_alike: float = np.nan # of that
+
+def leads(found) -> Part:
+    "A `Difference` or `Ratio` that is said to be on its side."
+    return Part(found.sign, found.p, getattr(found, "alike", False), getattr(found, "p_alike", np.nan))
+
+def levels(d: Difference) -> Part:
+    "A `Difference` that is said to be none."
+    return Part(same(d), d.p_alike if d.alike else d.p)
+
+def judged(
+    told: str,
+    *parts,              # `Part`s
+    enough: bool = True, # as in `decide`
+) -> Judged:
+    "The verdict on a claim, and its p-value."
+    alike = all(part.alike for part in parts)
+    verdict = decide(*(part.sign for part in parts), enough=enough, alike=alike)
+    if verdict == "not supported": p = min(1., len(parts)*min(part.p for part in parts if part.sign < 0))
+    else: p = max(part.p_alike if verdict == "alike" else part.p for part in parts)
+    return Judged(told, verdict, p)
+
+# %% ../nbs/53_verdicts.ipynb #7cca1141
+def undecided_words(
+    gap: Difference,
+) -> str: # empty where it is decided
+    "What would decide a difference."
+    if gap.sign or gap.alike: return ""
+    return f", about {gap.needed} pre-trainings would decide" if gap.needed else ", more pre-trainings would not decide"
 
 def judge_lead(
     run: Run, rows,
@@ -251,17 +308,17 @@ def judge_lead(
 ) -> Judged:
     "Is each first label of `pairs` ahead of the second?"
     gaps = {f"{a} − {b}": difference(rows, a, b) for a, b in pairs}
-    told = [f"{name}: {gap}; ahead on {gap.wins} of {gap.sets} sets" for name, gap in gaps.items()]
+    told = [
+        f"{name}: {gap}; ahead on {gap.wins} of {gap.sets} sets{undecided_words(gap)}" for name, gap in gaps.items()]
     enough = all(gap.wins >= sets for gap in gaps.values())
-    return Judged("; ".join(told), decide(*(gap.sign for gap in gaps.values()), enough=enough))
+    return judged("; ".join(told), *map(leads, gaps.values()), enough=enough)
 
 # %% ../nbs/53_verdicts.ipynb #e0de747d
 def judge_spread(run: Run, rows) -> Judged:
     "Does MetaPT vary less over seeds than PPT and FT?"
     ratios = {label: variance_ratio(rows, "MetaPT", label) for label in ("PPT", "FT")}
     told = [f"variance ratio to {label}: {r.ratio:.2f} [{r.low:.2f}, {r.high:.2f}]" for label, r in ratios.items()]
-    signs = [int(r.high < 1) - int(r.low > 1) for r in ratios.values()]
-    return Judged("; ".join(told), decide(*signs))
+    return judged("; ".join(told), *map(leads, ratios.values()))
 
 # %% ../nbs/53_verdicts.ipynb #3519c752
 def lowest_recall(
@@ -277,7 +334,7 @@ def judge_terrible(run: Run, rows) -> Judged:
     gap = difference(cells, "MetaPT(Y)", "MetaPT", "recall")
     mean = cells.groupby("label").recall.mean()
     told = f"recall {mean['MetaPT']:.2f} (pseudo) against {mean['MetaPT(Y)']:.2f} (Y); difference {gap} points"
-    return Judged(told, decide(gap.sign))
+    return judged(told, leads(gap))
 
 # %% ../nbs/53_verdicts.ipynb #cb3c5560
 def judge_samples(run: Run, rows) -> Judged:
@@ -289,7 +346,7 @@ def judge_samples(run: Run, rows) -> Judged:
     told = (
         f"MetaPT(Y) − PPT(Y): {first}; PPT(Y) − FT: {second}; "
         f"MetaPT(Y) − FT {few:+.1f} at {fewest} samples, {many:+.1f} at {most}")
-    return Judged(told, decide(first.sign, second.sign, enough=abs(many) < abs(few)))
+    return judged(told, leads(first), leads(second), enough=abs(many) < abs(few))
 
 # %% ../nbs/53_verdicts.ipynb #8ed78453
 def judge_rows(run: Run, rows) -> Judged:
@@ -297,14 +354,14 @@ def judge_rows(run: Run, rows) -> Judged:
     counts = run.scale.row_counts
     rise, flat = difference(rows, counts[1], counts[0]), difference(rows, counts[-1], counts[-2])
     told = f"{counts[1]:,} against {counts[0]:,} rows: {rise}; {counts[-1]:,} against {counts[-2]:,}: {flat}"
-    if counts[-1] > 10000: return Judged(told, decide(rise.sign, same(flat)))
-    return Judged(f"{told}; no more than {counts[-1]:,} rows were used, so the claim itself is untested", "undecided")
+    if counts[-1] > 10000: return judged(told, leads(rise), levels(flat))
+    return Judged(f"{told}; no more than {counts[-1]:,} rows were used", "not testable")
 
 def judge_k(run: Run, rows) -> Judged:
     "Does accuracy rise with K up to the scale's own, and stay there?"
     k, low, high = run.scale.k, min(run.scale.ks), max(run.scale.ks)
     rise, flat = difference(rows, k, low), difference(rows, high, k)
-    return Judged(f"K = {k} − K = {low}: {rise}; K = {high} − K = {k}: {flat}", decide(rise.sign, same(flat)))
+    return judged(f"K = {k} − K = {low}: {rise}; K = {high} − K = {k}: {flat}", leads(rise), levels(flat))
 
 # %% ../nbs/53_verdicts.ipynb #bfc94a6e
 def judge_map(run: Run, rows) -> Judged:
@@ -325,7 +382,7 @@ def judge_speed(run: Run, rows) -> Judged:
     saved = {label: difference(steps, label, "MetaPT", "steps", 1.) for label in ("PT", "PPT")}
     each = "; ".join(f"against {label} {gap}" for label, gap in saved.items())
     told = f"updates to PT's best dev accuracy, saved by MetaPT: {each}"
-    return Judged(told, decide(*(gap.sign for gap in saved.values())))
+    return judged(told, *(Part(gap.sign, gap.p) for gap in saved.values())) # updates, not points: no margin
 
 # %% ../nbs/53_verdicts.ipynb #84ac0ced
 @dataclass(frozen=True)
@@ -376,20 +433,52 @@ def not_run(
     needed = set(claim.labels or plan)
     return sum(len(plan[label]) for label in needed) - rows.label.isin(needed).sum()
 
+def unlearned(
+    run: Run,
+    rows: pd.DataFrame, # of `rows_of`
+) -> dict:              # label -> "2 of 3"; empty where no gate was recorded
+    "Which labels have starts that did not learn, and in how many of their pre-trainings."
+    if "learned" not in run.pretraining: return {}
+    found = {}
+    for label, own in rows.groupby("label", sort=False):
+        learned = run.pretraining[run.pretraining.start.isin(own.start)].learned.astype(bool)
+        if not learned.all(): found[label] = f"{(~learned).sum()} of {len(learned)}"
+    return found
+
+def gate_words(run: Run) -> str:
+    "Whether the starts of a run learned."
+    if "learned" not in run.pretraining: return "Whether the starts learned on their own held-out rows was not recorded."
+    learned = run.pretraining.learned.astype(bool)
+    return f"{learned.sum()} of {len(learned)} pre-trainings learned on their own held-out rows."
+
+# %% ../nbs/53_verdicts.ipynb #9a7fe54d
+def _judge(claim, run, rows):
+    "The verdict on one claim, if it can be judged."
+    missing = not_run(claim, run, rows)
+    if missing: return Judged(f"{missing} of its cells of {claim.experiment} were not run", "not run")
+    idle = {label: share for label, share in unlearned(run, rows).items() if label in claim.labels}
+    told = ", ".join(f"{label} in {share} pre-trainings" for label, share in idle.items())
+    return Judged(f"did not learn: {told}", "not testable") if idle else claim.judge(run, rows)
+
+def hold(
+    table: pd.DataFrame, # numbers, verdict, p
+) -> pd.DataFrame:       # the same, and `p_holm`
+    "What of several verdicts stands when they are taken together."
+    adjusted = holm(table.p)
+    falls = table.verdict.isin(["supported", "not supported", "alike"]) & (adjusted > .05)
+    alone = table.numbers + "; alone it would be " + table.verdict
+    return table.assign(
+        numbers=table.numbers.where(~falls, alone), verdict=table.verdict.where(~falls, "undecided"), p_holm=adjusted)
+
 def verdicts(
     run: Run,
-) -> pd.DataFrame: # claim, numbers, verdict; index: the claim's number
-    "All twelve claims; one whose cells are missing is 'not run'."
-    experiments = dict.fromkeys(claim.experiment for claim in CLAIMS.values())
-    tables = {name: rows_of(run, name) for name in experiments}
-    found = {}
-    for number, claim in CLAIMS.items():
-        rows = tables[claim.experiment]
-        missing = not_run(claim, run, rows)
-        if missing: judged = Judged(f"{missing} of its cells of {claim.experiment} were not run", "not run")
-        else: judged = claim.judge(run, rows)
-        found[number] = (claim.claim, *judged)
-    return pd.DataFrame.from_dict(found, orient="index", columns=["claim", "numbers", "verdict"]).rename_axis("#")
+) -> pd.DataFrame: # claim, numbers, verdict, p, p_holm; index: the claim's number
+    "All twelve claims; one whose cells are missing is 'not run', one whose starts did not learn 'not testable'."
+    tables = {name: rows_of(run, name) for name in dict.fromkeys(claim.experiment for claim in CLAIMS.values())}
+    found = {
+        number: (claim.claim, *_judge(claim, run, tables[claim.experiment])) for number, claim in CLAIMS.items()}
+    columns = ["claim", *Judged._fields]
+    return hold(pd.DataFrame.from_dict(found, orient="index", columns=columns).rename_axis("#"))
 
 # %% ../nbs/53_verdicts.ipynb #818ac46f
 def _colour(label, j): return COLOURS.get(str(label).split("(")[0], f"C{j}")
