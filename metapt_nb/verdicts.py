@@ -259,7 +259,7 @@ def same(d: Difference) -> int:
     "The sign of a claim of no difference."
     return 1 if d.alike else -1 if d.sign else 0
 
-# %% ../nbs/53_verdicts.ipynb #652db21c
+# %% ../nbs/53_verdicts.ipynb #b42d9b06
 class Judged(NamedTuple):
     "What was found, in words, and what follows."
     numbers: str
@@ -447,11 +447,11 @@ def unlearned(
 
 def gate_words(run: Run) -> str:
     "Whether the starts of a run learned."
-    if "learned" not in run.pretraining: return "Whether the starts learned on their own held-out rows was not recorded."
+    if "learned" not in run.pretraining: return "Whether its starts learned was not recorded."
     learned = run.pretraining.learned.astype(bool)
     return f"{learned.sum()} of {len(learned)} pre-trainings learned on their own held-out rows."
 
-# %% ../nbs/53_verdicts.ipynb #9a7fe54d
+# %% ../nbs/53_verdicts.ipynb #466857c8
 def _judge(claim, run, rows):
     "The verdict on one claim, if it can be judged."
     missing = not_run(claim, run, rows)
