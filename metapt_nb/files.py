@@ -48,14 +48,18 @@ def require(
 
 # %% ../nbs/00_files.ipynb #ae0d7411
 NO_MEMORY = (
-    "can't allocate memory", "Cannot allocate memory", "bad_alloc", "can't start new thread",
-    "failed to map segment")
+    "can't allocate memory", "Cannot allocate memory", "out of memory", "bad_alloc", "can't start new thread",
+    "failed to map segment",
+    "could not create a primitive", # oneDNN
+)
 
 def short_of_memory(
     e, # an exception
 ) -> bool:
-    "Whether an error says that memory is short."
-    return isinstance(e, MemoryError) or any(said in str(e) for said in NO_MEMORY)
+    "Whether an error says that memory is short, or one that it came of."
+    if e is None: return False
+    if isinstance(e, MemoryError) or any(said in str(e) for said in NO_MEMORY): return True
+    return short_of_memory(e.__cause__ or e.__context__)
 
 # %% ../nbs/00_files.ipynb #35eb1697
 LONGEST = 2**24        # bytes of a line
