@@ -215,4 +215,5 @@ FAULTS = {
     "SIGTERM": partial(signalled, number=signal.SIGTERM),
     "disk full": disk_full, "read-only folder": read_only, "damaged file": damaged, "two at once": twice,
     "memory short": short_memory, "clock set back": clock_back}
-ALONE = ("memory short",) # faults of commands of one process
+NEED = { # what a fault needs of a command
+    "memory short": lambda command: command.hungry and command.ranks == command.workers == 1}

@@ -27,6 +27,7 @@ class Command:
     ranks: int = 1   # processes that take each step together
     workers: int = 1 # processes that it starts itself
     weight: float = 1. # how often it is drawn
+    hungry: bool = False # whether it takes memory of note
 
 
 MINIATURE = ("--backbone", "tiny", "--n-tokens", "4", "--out", "out/p.safetensors")
@@ -43,16 +44,17 @@ STUDIES = dict(
 
 
 def _study(key, workers, weight):
-    return Command(key.replace("_", "-"), (*STUDIES[key], "--workers", str(workers)), workers=workers, weight=weight)
+    words = *STUDIES[key], "--workers", str(workers)
+    return Command(key.replace("_", "-"), words, workers=workers, weight=weight, hungry=key != "cross_task")
 
 
 COMMANDS = {
-    "embed": Command("embed", ("embed",), weight=2.),
+    "embed": Command("embed", ("embed",), weight=2., hungry=True),
     "meta-train, random": Command("meta-train", RANDOM, weight=2.),
-    "meta-train, clusters": Command("meta-train", (*CLUSTERS, "--samples", "300")),
+    "meta-train, clusters": Command("meta-train", (*CLUSTERS, "--samples", "300"), hungry=True),
     "meta-train, raw text": Command(
         "meta-train", ("meta-train", "in/raw", *MINIATURE, "--tasks", "selfsup", "--k", "6", "--learner", "supmer",
-                       "--samples", "100", "--support", "2", "--query", "2")),
+                       "--samples", "100", "--support", "2", "--query", "2"), hungry=True),
     "meta-train, pool": Command(
         "meta-train", ("meta-train", "in/pool", *MINIATURE, "--tasks", "pool", "--learner", "reptile",
                        "--samples", "500"), weight=2.),

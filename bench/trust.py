@@ -10,8 +10,10 @@ import hashlib
 import io
 import json
 import math
+import os
 import shutil
 import time
+import traceback
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from faults import ALONE, FAULTS, Scene, Struck, free_disk
+from faults import FAULTS, NEED, Scene, Struck, free_disk
 from forks import COMMANDS, LARGE, Running, furnish, import_all, write_inputs
 
 HERE = Path(__file__).parent
@@ -245,7 +247,7 @@ def version_of_package():
 def draw(number, rng):
     "The fault and the command of a round: faults take turns, commands are drawn."
     fault = list(FAULTS)[number % len(FAULTS)]
-    keys = [key for key, own in COMMANDS.items() if fault not in ALONE or own.ranks == own.workers == 1]
+    keys = [key for key, own in COMMANDS.items() if fault not in NEED or NEED[fault](own)]
     weights = np.array([COMMANDS[key].weight for key in keys])
     return fault, keys[rng.choice(len(keys), p=weights/weights.sum())]
 
@@ -291,18 +293,44 @@ def write(text):
     with atomic(page) as tmp: tmp.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
 
 
-def run(campaign, rounds, minutes):
+def play_all(campaign, numbers, end):
+    "Play some rounds, one after the other, until the time is over."
+    for number in numbers:
+        if time.monotonic() > end: return
+        row = campaign.play(number)
+        with open(campaign.log, "a") as f: f.write(json.dumps(row) + "\n")
+
+
+def fork(function, *arguments):
+    "Call a function in a copy of this process, whose number is returned."
+    pid = os.fork()
+    if pid: return pid
+    try:
+        function(*arguments)
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def run(campaign, rounds, minutes, jobs):
     "Play rounds until there are so many, or until the time is over."
     done, end = campaign.rounds(), time.monotonic() + 60*minutes
+    for key in COMMANDS: campaign.reference(key)
+    left = [number for number in range(rounds) if number not in done]
+    players = [fork(play_all, campaign, left[i::jobs], end) for i in range(jobs)]
     with tqdm(total=rounds, initial=len(done), desc="rounds", disable=None) as bar:
-        for number in range(rounds):
-            if number in done: continue
-            if time.monotonic() > end: break
-            done[number] = campaign.play(number)
-            with open(campaign.log, "a") as f: f.write(json.dumps(done[number]) + "\n")
-            for finding in done[number]["findings"]: bar.write(f"round {number}: {finding}")
-            bar.update()
-    return [row for _, row in sorted(done.items())]
+        while players:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if status: raise SystemExit(f"a player ended with {os.waitstatus_to_exitcode(status)}")
+            if pid: players.remove(pid)
+            for number, row in campaign.rounds().items():
+                if number in done: continue
+                for finding in row["findings"]: bar.write(f"round {number}: {finding}")
+                done[number] = row
+                bar.update()
+            time.sleep(.5)
+    return [row for _, row in sorted(campaign.rounds().items())]
 
 
 def arguments():
@@ -311,6 +339,7 @@ def arguments():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, help="so many in all, however long it takes")
     parser.add_argument("--minutes", type=float, default=10, help="as long as this, where no number is given")
+    parser.add_argument("--jobs", type=int, default=2, help="how many are played at a time")
     parser.add_argument("--round", type=int, help="repeat this one alone and print what is found")
     return parser.parse_args()
 
@@ -322,7 +351,7 @@ def main():
     gc.freeze()
     if asked.round is not None: return print(json.dumps(campaign.play(asked.round), indent=1))
     minutes = math.inf if asked.rounds else asked.minutes
-    rows = run(campaign, asked.rounds or 10**6, minutes)
+    rows = run(campaign, asked.rounds or 10**6, minutes, asked.jobs)
     text = table(campaign, rows)
     write(text)
     print(text)
