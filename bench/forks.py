@@ -92,6 +92,7 @@ def import_all():
     torch.set_num_threads(1)
     import accelerate, matplotlib.pyplot, tqdm # noqa: imported for the commands
     tqdm.tqdm.monitor_interval = 0 # its thread would not outlive a fork
+    tqdm.tqdm.set_lock(threading.RLock()) # its own is shared by all forks: one that is killed may hold it
     from metapt_nb import cli, crosstask, demo, experiments, regulariser, starts, supmer_study # noqa: likewise
     from metapt_nb.cluster import project
     from metapt_nb.embed import load_encoder

@@ -2252,6 +2252,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                     'metapt_nb.verdicts.leads': ('verdicts.html#leads', 'metapt_nb/verdicts.py'),
                                     'metapt_nb.verdicts.levels': ('verdicts.html#levels', 'metapt_nb/verdicts.py'),
                                     'metapt_nb.verdicts.lowest_recall': ('verdicts.html#lowest_recall', 'metapt_nb/verdicts.py'),
+                                    'metapt_nb.verdicts.marks': ('verdicts.html#marks', 'metapt_nb/verdicts.py'),
                                     'metapt_nb.verdicts.not_run': ('verdicts.html#not_run', 'metapt_nb/verdicts.py'),
                                     'metapt_nb.verdicts.paired_gaps': ('verdicts.html#paired_gaps', 'metapt_nb/verdicts.py'),
                                     'metapt_nb.verdicts.plot_lines': ('verdicts.html#plot_lines', 'metapt_nb/verdicts.py'),

@@ -39,7 +39,7 @@ def read_run(
         settings = json.loads((folder/"settings.json").read_text())
     except ValueError as e:
         raise InputError(f"{folder}: results.csv or settings.json is damaged ({e}): run its command again") from e
-    results = results.rename(columns=ACROSS)
+    if "setting" in results: results = results.rename(columns=ACROSS)
     lacking = sorted({"method", "dataset", "seed"} - set(results.columns))
     require(not lacking, f"{folder/'results.csv'}: no column {', '.join(lacking)}: run its command again")
     return Run(results, settings)

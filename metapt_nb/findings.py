@@ -245,6 +245,6 @@ def findings(
     for number, finding in FINDINGS.items():
         lacks = lacking(finding, runs, metric)
         judged = Judged("lacks " + ", ".join(lacks), "not run") if lacks else finding.judge(runs, metric)
-        found[number] = (finding.claim, *judged)
+        found[number] = finding.claim, judged.numbers, judged.verdict
     columns = ["claim", "numbers", "verdict"]
     return pd.DataFrame.from_dict(found, orient="index", columns=columns).rename_axis("#")

@@ -149,7 +149,7 @@ def _error(shares):
 
 def _half(error, freedom): return float(stats.t.ppf(.975, freedom)*error) if freedom else np.inf
 
-# %% ../nbs/50_statistics.ipynb #ba582a6a
+# %% ../nbs/50_statistics.ipynb #cff98df8
 class Tested(NamedTuple):
     "A mean with its 95 % interval, and what the interval is made of."
     n: int         # data sets
@@ -191,7 +191,7 @@ def crossed_interval(
     "The 95 % interval of `crossed_test`."
     return Interval(*crossed_test(d)[:4])
 
-# %% ../nbs/50_statistics.ipynb #855ff439
+# %% ../nbs/50_statistics.ipynb #3a9b581e
 MOST_TRAININGS = 200
 
 def trainings_needed(
@@ -200,7 +200,7 @@ def trainings_needed(
 ) -> int:         # None where no more than `MOST_TRAININGS` do
     "About how many pre-trainings bring the interval down to a half-width."
     cells = _table(d)
-    if min(cells.shape, default=0) < 2: return None
+    if not len(cells) or cells.shape[1] < 2: return None
     (I, J), (rows, columns, both) = cells.shape, _shares(cells)
     alone = both.variance*I*J # of one cell, beside what its row and its column bring
     of_row, of_column = max(0., rows.variance*I - alone/J), max(0., columns.variance*J - alone/I)
@@ -391,7 +391,7 @@ def plot_forest(
     ax.axvline(0, color="k", ls=":", lw=1.2)
     ax.set_yticks(range(len(sets) + 1), [*sets, "all"])
     ax.set(xlabel="difference, points", ylim=(len(sets) + .5, -.5))
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(ncols=2, frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(.5, 1))
     _open(ax)
 
 # %% ../nbs/50_statistics.ipynb #d8b4ae80

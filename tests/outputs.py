@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import style
+from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 from nbdev.clean import nbdev_clean
 from tqdm.auto import tqdm
@@ -26,16 +27,42 @@ def books():
     return sorted(style.all_books(), key=lambda p: (p.stem == "index", len(p.relative_to(ROOT).parts), p))
 
 
-def execute(path, **environment):
-    "The notebook, run from top to bottom in its own folder but for its slow and its GPU cells."
+def executed(path, before=(), kernel=None, **environment):
+    "The notebook, run from top to bottom in its own folder but for its slow and its GPU cells, some cells before it."
     book = nbformat.read(path, 4)
     cells = book.cells
-    book.cells = [cell for cell in cells if not SKIPPED.search(cell.source)]
+    book.cells = [*before, *(cell for cell in cells if not SKIPPED.search(cell.source))]
     place = {"metadata": {"path": str(path.parent)}}
-    usual = {name: value for name, value in os.environ.items() if name not in CHOSEN}
-    NotebookClient(book, timeout=600, kernel_name="python3", resources=place).execute(env=usual | environment)
+    client = NotebookClient(book, timeout=600, kernel_name="python3", km=kernel, resources=place)
+    client.execute(env=environment)
     book.cells = cells
     return book
+
+
+def usual(): return {name: value for name, value in os.environ.items() if name not in CHOSEN}
+
+
+def execute(path): return executed(path, **usual())
+
+
+class Kernel:
+    "One that runs notebooks in turn, each as if it were the first, but that libraries are imported."
+    def __init__(self): self.manager = None
+
+    def execute(self, path, **environment):
+        if self.manager is None: self.manager = AsyncKernelManager(kernel_name="python3")
+        enter = ENTER.format(folder=str(path.parent), chosen=CHOSEN, environment=environment)
+        return executed(path, [nbformat.v4.new_code_cell(enter)], self.manager, **usual())
+
+
+ENTER = """
+import os
+os.chdir({folder!r})
+for name in {chosen!r}: os.environ.pop(name, None)
+os.environ.update({environment!r})
+get_ipython().reset()
+"""
+KERNEL = Kernel()
 
 
 def kept(output):
@@ -51,7 +78,8 @@ def code_cells(book): return [cell for cell in book.cells if cell.cell_type == "
 
 def drawn(path, **variables):
     "What a notebook says, under some environment variables."
-    return "".join(str(output) for cell in code_cells(execute(path, **variables)) for output in cell.outputs)
+    cells = code_cells(KERNEL.execute(path, **variables))
+    return "".join(str(output) for cell in cells for output in cell.outputs)
 
 
 def store(path):

@@ -1,13 +1,13 @@
 """A stored page says what it says when executed anew: every text, table and sentence, and a picture where one was."""
 import nbformat
 import pytest
-from outputs import PAGES, ROOT, code_cells, differences, execute, shown
+from outputs import KERNEL, PAGES, ROOT, code_cells, differences, shown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_stored_page_is_true(page):
     "Texts are compared to the letter, pictures by their presence."
-    wrong = differences(nbformat.read(page, 4), execute(page))
+    wrong = differences(nbformat.read(page, 4), KERNEL.execute(page))
     remedy = f"run 'python tests/outputs.py {page.relative_to(ROOT)}' and 'make readme', and read what has changed"
     assert wrong == [], f"{remedy}\n" + "\n".join(wrong)
 

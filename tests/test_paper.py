@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from outputs import ROOT, code_cells, execute
+from outputs import KERNEL, ROOT, code_cells
 from small import METAPT
 
 from metapt_nb.backbone import Backbone
@@ -51,7 +51,7 @@ def smoke(toy, tmp_path_factory):
 @pytest.mark.parametrize("book", sorted((ROOT/"nbs/paper").glob("*.ipynb")), ids=lambda p: p.stem)
 def test_notebook_draws_any_scale(book, smoke):
     "Each notebook of a table or figure, on a run other than the stored one."
-    drawn = execute(book, METAPT_PAPER=str(smoke))
+    drawn = KERNEL.execute(book, METAPT_PAPER=str(smoke))
     text = "".join(str(output) for cell in code_cells(drawn) for output in cell.outputs)
     assert "missing" not in text
     assert "tiny" in text or book.stem in ("figure4", "pseudo") # the smoke run's backbone
