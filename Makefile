@@ -13,9 +13,9 @@ export TOKENIZERS_PARALLELISM ?= false
 demo: setup ## install, then run the main job: text to table, figures, prompt and report in runs/demo
 	metapt demo --out runs/demo
 
-test: setup ## install, then export freshness, notebooks as tests, pytest; two at a time, what is timed alone
+test: setup ## install, then export freshness, notebooks as tests (those drawn from stored runs by pytest), pytest; two at a time, what is timed alone
 	pytest -q tests/test_export.py
-	OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --timing
+	OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --timing --skip_folder_re '^([_.]|paper|mpt|supmer)'
 	OMP_NUM_THREADS=1 pytest -q -n 2 tests --ignore tests/test_export.py --ignore tests/test_views.py $(IN_BROWSER:%=--ignore %)
 	pytest -q tests/test_views.py
 

@@ -101,11 +101,16 @@ def unlike(place, reference):
 
 
 def finished(place):
-    "The cells and prompts that are there: when each was written, and what is in it."
+    "The cells and prompts that are there: what is in each, and when it was written."
     files = [*(place/"out"/"cells").glob("*.json"), *(place/"out"/"prompts").glob("*.safetensors")]
-    return {
-        file: (file.stat().st_ino, file.stat().st_mtime_ns, hashlib.sha256(file.read_bytes()).hexdigest())
-        for file in files if not file.name.startswith(".")}
+    # where a finished training keeps its checkpoint, its prompt is no more than a copy
+    copies = {file.stem for file in (place/"out"/"checkpoints").glob("*.pt")}
+    found = {}
+    for file in files:
+        if file.name.startswith("."): continue
+        written = () if file.stem in copies else (file.stat().st_ino, file.stat().st_mtime_ns)
+        found[file] = hashlib.sha256(file.read_bytes()).hexdigest(), *written
+    return found
 
 
 # How it runs undisturbed

@@ -1,27 +1,10 @@
-"""A file of 120 texts, a small training on it, and its end, for the tests that call the command as a user does."""
-import signal
+"""A file of 120 texts and a small training on it, for the tests that call the command as a user does."""
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
 
 METAPT = Path(sys.executable).with_name("metapt")
-
-
-def wait_for(process, condition):
-    "Until `condition()` comes true, or the process ends."
-    while process.poll() is None and not condition(): time.sleep(.005)
-
-
-def kill_when(process, condition, wait=0.):
-    "Kill a process some seconds after `condition()` came true; whether it was still there."
-    wait_for(process, condition)
-    time.sleep(wait)
-    there = process.poll() is None
-    if there: process.send_signal(signal.SIGKILL)
-    process.wait()
-    return there
 
 
 def cells(out):
@@ -37,8 +20,8 @@ def own_file(folder):
     return path
 
 
-def meta_train(folder, out, *more, samples=4000):
-    "A small meta-training that writes `out`."
+def meta_train(folder, out, *more, samples=2000):
+    "The words of a small meta-training that writes `out`."
     return [
-        METAPT, "meta-train", own_file(folder), "--backbone", "tiny", "--method", "random", "--k", "3",
+        "meta-train", own_file(folder), "--backbone", "tiny", "--method", "random", "--k", "3",
         "--samples", str(samples), "--n-tokens", "4", "--out", folder/out, *more]

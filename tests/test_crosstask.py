@@ -1,11 +1,11 @@
 """A killed run across tasks goes on, and ends as one in one go; the notebooks of MPT draw any run, and none."""
 import os
-import subprocess
 
 import pandas as pd
 import pytest
+from forked import Command, kill_when
 from outputs import ROOT, drawn
-from small import METAPT, cells, kill_when
+from small import cells
 
 from metapt_nb.crosstask import CROSS_SCALES, STARTS, open_study
 from metapt_nb.pool import read_settings
@@ -17,9 +17,9 @@ SMOKE = CROSS_SCALES["smoke"]
 
 def command(out, workers):
     "The smoke scale with its own made-up pool."
-    asked = [METAPT, "cross-task", "--setting", SETTING, "--scale", "smoke", "--out", out, "--workers", str(workers)]
+    asked = ["cross-task", "--setting", SETTING, "--scale", "smoke", "--out", out, "--workers", str(workers)]
     unset = {name: value for name, value in os.environ.items() if name != "METAPT_POOL"}
-    return subprocess.Popen(asked, env=unset, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return Command(*asked, env=unset)
 
 
 def told(rows):
@@ -49,7 +49,7 @@ def test_a_killed_run_goes_on(whole, tmp_path):
     assert kill_when(run, lambda: len(cells(tmp_path)) >= 2), "it ended before it could be killed"
     before = cells(tmp_path)
     again = command(tmp_path, 1)
-    assert again.wait(timeout=240) == 0, again.stderr.read().decode()
+    assert again.wait(timeout=240) == 0, again.stderr
     assert len(before) < len(whole)
     assert {file: cells(tmp_path)[file] for file in before} == before
     assert told(pd.read_csv(tmp_path/"results.csv")).equals(told(whole))

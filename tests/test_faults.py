@@ -10,18 +10,13 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import METAPT, kill_when, meta_train, own_file, wait_for
+from forked import Command, finished, kill_when, quiet, wait_for
+from small import METAPT, meta_train, own_file
 
 from metapt_nb.data import load_dataset
 from metapt_nb.embed import embed_texts, embedding_file
 from metapt_nb.evaluate import same_rows
 from metapt_nb.files import cache_dir
-
-
-def quiet(words): return subprocess.run(words, check=True, capture_output=True)
-
-
-def started(words): return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def changed(path): return path.stat().st_mtime_ns if path.exists() else 0
@@ -31,21 +26,21 @@ def changed(path): return path.stat().st_mtime_ns if path.exists() else 0
 def test_sigkill_resumes_bit_for_bit(tmp_path, how):
     "A training killed twice ends with the prompt of one that was left alone."
     whole, cut, checkpoint = (tmp_path/name for name in ("whole.safetensors", "cut.safetensors", "cut.checkpoint.pt"))
-    quiet(meta_train(tmp_path, whole.name, *how))
+    quiet(*meta_train(tmp_path, whole.name, *how))
     command = meta_train(tmp_path, cut.name, *how)
     kills = 0
     for wait in (0., .4):
         before = changed(checkpoint)
-        kills += kill_when(started(command), lambda: changed(checkpoint) != before, wait)
+        kills += kill_when(Command(*command), lambda: changed(checkpoint) != before, wait)
     assert kills >= 1
     assert not cut.exists() # it was killed in the middle
 
-    quiet(command)
+    quiet(*command)
     assert load_file(cut)["prompt"].equal(load_file(whole)["prompt"])
     assert {path.name for path in tmp_path.iterdir()} == {"own.csv", whole.name, cut.name} # and nothing beside them
 
 
-def demo(out): return [METAPT, "demo", "--smoke", "--no-report", "--workers", "1", "--out", out]
+def demo(out): return ["demo", "--smoke", "--no-report", "--workers", "1", "--out", out]
 
 
 def results(out): return pd.read_csv(out/"results.csv")
@@ -57,14 +52,14 @@ def test_sigkill_keeps_finished_cells(tmp_path):
     def cells(): return list(cut.glob("cells/*.json"))
     for _ in range(5): # the miniature is quick: now and then all cells are there before the signal
         shutil.rmtree(cut, ignore_errors=True)
-        kill_when(started(demo(cut)), lambda: len(cells()) >= 2)
+        kill_when(Command(*demo(cut)), lambda: len(cells()) >= 2)
         kept = {path: changed(path) for path in cells()}
         if len(kept) < 6: break
     assert 2 <= len(kept) < 6
 
-    quiet(demo(cut))
+    quiet(*demo(cut))
     assert {path: changed(path) for path in kept} == kept
-    quiet(demo(whole))
+    quiet(*demo(whole))
     assert same_rows(results(cut), results(whole))
 
 
@@ -83,7 +78,7 @@ def test_sigkill_keeps_embedded_parts(tmp_path, monkeypatch, caplog):
     def embed(**options): return embed_texts(texts, batch_size=8, part=3, **options)
     def stored(): return len(list(tmp_path.glob("embeddings/*-*.npy")))
 
-    kill_when(started([sys.executable, "-c", EMBED]), lambda: stored() >= 2)
+    kill_when(subprocess.Popen([sys.executable, "-c", EMBED], stderr=subprocess.DEVNULL), lambda: stored() >= 2)
     parts = stored()
     assert 2 <= parts < 10
     assert not embedding_file(texts).exists() # it was killed in the middle
@@ -99,31 +94,28 @@ def prompt(tmp_path_factory):
     "A prompt of the miniature."
     folder = tmp_path_factory.mktemp("prompt")
     small = ("--n-train", "20", "--n-dev", "20", "--epochs", "1", "--n-tokens", "4")
-    quiet([METAPT, "tune", own_file(folder), "--backbone", "tiny", *small, "--out", folder/"p.safetensors"])
+    quiet("tune", own_file(folder), "--backbone", "tiny", *small, "--out", folder/"p.safetensors")
     return folder/"p.safetensors"
 
 
 KINDS = pytest.mark.parametrize("kind", ["txt", "csv"])
 
 
-def said_by(words, **how): return subprocess.run(words, capture_output=True, text=True, **how)
-
-
 def test_a_damaged_checkpoint_is_refused(tmp_path):
     "A bit of the prompt turned in a checkpoint: one line that names it; without it the training ends the same."
     whole, cut, checkpoint = (tmp_path/name for name in ("whole.safetensors", "cut.safetensors", "cut.checkpoint.pt"))
-    quiet(meta_train(tmp_path, whole.name))
+    quiet(*meta_train(tmp_path, whole.name))
     command = meta_train(tmp_path, cut.name)
-    assert kill_when(started(command), checkpoint.exists)
+    assert kill_when(Command(*command), checkpoint.exists)
     content = bytearray(checkpoint.read_bytes())
     content[content.index(torch.load(checkpoint)["U"].numpy().tobytes())] ^= 1
     checkpoint.write_bytes(content)
-    done = said_by(command)
+    done = finished(*command)
     assert done.returncode == 2 and done.stderr == f"metapt: {checkpoint}: damaged checkpoint: " \
         "delete it to start this training anew\n"
 
     checkpoint.unlink()
-    quiet(command)
+    quiet(*command)
     assert load_file(cut)["prompt"].equal(load_file(whole)["prompt"])
 
 
@@ -134,19 +126,19 @@ def test_a_full_disk_is_one_line(tmp_path):
     "No file may grow beyond 500 bytes: one line, exit code 2, nothing half done; with room the run goes on."
     command = meta_train(tmp_path, "p.safetensors", samples=64)
     before = sorted(tmp_path.iterdir())
-    done = said_by(command, preexec_fn=short_files)
+    done = finished(*command, prepare=short_files)
     checkpoint = tmp_path/"p.checkpoint.pt"
     assert done.returncode == 2
     assert done.stderr == f"metapt: {checkpoint}: File too large: make room, and the same command goes on\n"
     assert sorted(tmp_path.iterdir()) == before
-    quiet(command)
+    quiet(*command)
 
 
 def prediction(folder, prompt, kind):
     "The command that predicts a file of 12,000 texts, but for its last word; and the file."
     texts, header = folder/f"texts.{kind}", "text\n" if kind == "csv" else ""
     texts.write_text(header + "".join(f"good film {i}\n" for i in range(12_000)))
-    return [METAPT, "predict", "--prompt", prompt, "--file", texts, "--out"], texts
+    return ["predict", "--prompt", prompt, "--file", texts, "--out"], texts
 
 
 @KINDS
@@ -154,13 +146,13 @@ def test_sigkill_resumes_predictions(tmp_path, prompt, kind):
     "A prediction killed after its first rows goes on with them and ends the same."
     command, _ = prediction(tmp_path, prompt, kind)
     cut, whole = tmp_path/"cut.tsv", tmp_path/"whole.tsv"
-    assert kill_when(started([*command, cut]), (tmp_path/"cut.tsv.run.json").exists)
+    assert kill_when(Command(*command, cut), (tmp_path/"cut.tsv.run.json").exists)
     assert not cut.exists() # it was killed in the middle
 
-    done = said_by([*command, cut])
+    done = finished(*command, cut)
     new = int(done.stdout.split(" rows, ")[1].split()[0])
     assert 0 < new < 12_000
-    quiet([*command, whole])
+    quiet(*command, whole)
     assert cut.read_bytes() == whole.read_bytes()
 
 
@@ -169,14 +161,14 @@ def test_a_file_that_grows_is_not_read_on(tmp_path, prompt, kind):
     "Written to while it is read: one line, exit code 2, and the rows that are there are kept."
     command, texts = prediction(tmp_path, prompt, kind)
     out = tmp_path/"out.tsv"
-    process = subprocess.Popen([*command, out], stderr=subprocess.PIPE, text=True)
-    wait_for(process, (tmp_path/"out.tsv.run.json").exists)
+    running = Command(*command, out)
+    wait_for(running, (tmp_path/"out.tsv.run.json").exists)
     with open(texts, "a") as f: f.write("one more\n")
-    said = process.communicate()[1]
-    assert process.returncode == 2
+    assert running.wait() == 2
+    said = running.stderr
     assert said.count("metapt: ") == 1 and f"{texts}: changed while it was read: wait until" in said
 
-    done = said_by([*command, out])
+    done = finished(*command, out)
     assert done.stdout.startswith("12001 rows, ") and "12001 of them new" not in done.stdout
 
 
@@ -196,7 +188,8 @@ sys.exit(cli.main(sys.argv[1:]))
 def test_a_table_that_grows_is_not_tuned_on(tmp_path):
     "A table written to while it is read: one line, exit code 2, no prompt."
     table, out = own_file(tmp_path), tmp_path/"p.safetensors"
-    done = said_by([sys.executable, "-c", GROWS, "tune", table, "--backbone", "tiny", "--out", out])
+    words = [sys.executable, "-c", GROWS, "tune", table, "--backbone", "tiny", "--out", out]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 2 and not out.exists()
     assert done.stderr.startswith(f"metapt: {table}: changed while it was read")
     assert len(done.stderr.strip().splitlines()) == 1
@@ -205,9 +198,9 @@ def test_a_table_that_grows_is_not_tuned_on(tmp_path):
 def test_another_runs_prompt_stays(tmp_path):
     "A prompt file of another run is not replaced unasked."
     command, made = meta_train(tmp_path, "meta.safetensors", samples=64), tmp_path/"meta.safetensors"
-    quiet(command)
+    quiet(*command)
     before = made.read_bytes()
-    done = said_by([*command, "--seed", "1"])
+    done = finished(*command, "--seed", "1")
     assert done.returncode == 2 and "differs in seed, start" in done.stderr
     assert made.read_bytes() == before
 

@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from forked import finished
 from hostile import FILES, ODD, Canary, outcome, prompt_bytes, read_backbone, write_adapter, write_backbone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small import METAPT
 
 from metapt_nb import files
 from metapt_nb.exchange import read_found
@@ -440,7 +440,7 @@ def test_the_command_says_one_line(tmp_path, name):
     if content is None: (tmp_path/file).mkdir()
     else: (tmp_path/file).write_bytes(content)
     words = [str(tmp_path/file) if word == "FILE" else word for word in words]
-    done = subprocess.run([METAPT, *words], capture_output=True, text=True, cwd=tmp_path)
+    done = finished(*words, cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == "", done.stderr
     assert done.stderr.startswith("metapt: ") and done.stderr.count("\n") == 1
     assert done.stderr[:-1].isprintable() and len(done.stderr) < 2200

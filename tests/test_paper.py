@@ -3,8 +3,8 @@
 Every notebook drawn from a fresh run, a worker killed, a Ray cluster, and names that outlive the next setting.
 """
 import os
+import shutil
 import signal
-import subprocess
 import time
 from dataclasses import field, fields, make_dataclass, replace
 from pathlib import Path
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from forked import Command
 from outputs import KERNEL, ROOT, code_cells
-from small import METAPT
 
 from metapt_nb.backbone import Backbone
 from metapt_nb.data import make_dataset
@@ -63,17 +63,17 @@ def worker_ids(run):
     return [int(child) for child in children if b"popen_loky" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
-def test_a_killed_worker_loses_no_cell(toy, tmp_path):
+def test_a_killed_worker_loses_no_cell(toy, smoke, tmp_path):
     "One of two worker processes is killed among its cells: all are there at the end, each once."
     out, names = tmp_path/"run", ("table2", "figure2")
-    command = [METAPT, "paper", *names, "--scale", "smoke", "--folder", toy, "--out", out, "--workers", "2"]
-    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    shutil.copytree(smoke/"prompts", out/"prompts") # the cells are what is looked at
+    run = Command("paper", *names, "--scale", "smoke", "--folder", toy, "--out", out, "--workers", "2")
     def done(): return len(list(out.glob("cells/*.json")))
     while run.poll() is None and not (done() >= 2 and worker_ids(run)): time.sleep(.02)
     assert run.poll() is None, "it ended before a worker could be killed"
     os.kill(worker_ids(run)[0], signal.SIGKILL)
     before = done()
-    assert run.wait(timeout=240) == 0, run.stderr.read().decode()
+    assert run.wait(timeout=240) == 0, run.stderr
     assert before < len(planned(*names)) == len(stored(out))
     assert set(stored(out)) == planned(*names)
 

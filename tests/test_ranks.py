@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import meta_train
+from small import METAPT, meta_train
 
 BIN = Path(sys.executable).parent
 LAUNCH = [
@@ -22,7 +22,7 @@ LAUNCH = [
 
 def command(folder, out, *more, samples=240):
     "A small meta-training of all tasks at each step."
-    return meta_train(folder, out, "--tasks-per-step", "0", *more, samples=samples)
+    return [METAPT, *meta_train(folder, out, "--tasks-per-step", "0", *more, samples=samples)]
 
 
 def run(words):
@@ -108,10 +108,10 @@ def start(rank, words):
 
 def test_lost_process(tmp_path):
     "One of two is killed: the other says so and ends, and the run goes on from its checkpoint to the same prompt."
-    whole = run([*LAUNCH, *command(tmp_path, "whole.safetensors", samples=4800)])
+    whole = run([*LAUNCH, *command(tmp_path, "whole.safetensors", samples=2400)])
     assert whole.returncode == 0, whole.stderr[-2000:]
 
-    cut, checkpoint = command(tmp_path, "cut.safetensors", samples=4800), tmp_path/"cut.checkpoint.pt"
+    cut, checkpoint = command(tmp_path, "cut.safetensors", samples=2400), tmp_path/"cut.checkpoint.pt"
     first, second = start(0, cut), start(1, cut)
     while second.poll() is None and not checkpoint.exists(): time.sleep(.01)
     time.sleep(.2)

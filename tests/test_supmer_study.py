@@ -1,12 +1,12 @@
 """The study of starts out of raw text: its smallest scale, a killed run, and the pages that draw it."""
 import os
 import shutil
-import subprocess
 
 import pandas as pd
 import pytest
+from forked import Command, kill_when
 from outputs import ROOT, drawn
-from small import METAPT, cells, kill_when
+from small import cells
 
 from metapt_nb.supmer_study import STUDY_SCALES, STUDY_STARTS, open_supmer_study, open_target, read_supmer_run
 
@@ -16,9 +16,9 @@ PAGE_NAMES = "loop", "main", "domains", "ablation", "claims"
 
 def command(out):
     "The smallest scale in a process of its own."
-    asked = [METAPT, "supmer", "--scale", "smoke", "--workers", "1", "--out", out]
+    asked = ["supmer", "--scale", "smoke", "--workers", "1", "--out", out]
     unset = {name: value for name, value in os.environ.items() if name not in ("METAPT_SETS", "METAPT_DATA")}
-    return subprocess.Popen(asked, env=unset, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return Command(*asked, env=unset)
 
 
 def told(out):
@@ -53,7 +53,7 @@ def test_killed_run_goes_on(whole, tmp_path):
     assert kill_when(run, lambda: len(cells(tmp_path)) >= 3), "it ended before it could be killed"
     before = cells(tmp_path)
     again = command(tmp_path)
-    assert again.wait(timeout=240) == 0, again.stderr.read().decode()
+    assert again.wait(timeout=240) == 0, again.stderr
     assert 3 <= len(before) < len(cells(tmp_path))
     assert {file: cells(tmp_path)[file] for file in before} == before
     assert told(tmp_path).equals(told(whole))
