@@ -610,8 +610,10 @@ FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None # NumPy gives no number
 def _of_the_machine(e):
     "What an error of memory or disk says; None for any other."
     if short_of_memory(e): return SHORT
+    # a file that cannot be closed for the same reason as it could not be written names none
+    while isinstance(e, OSError) and e.filename is None: e = e.__context__
     # a folder for a file, a full disk, a name that is too long, what may not be read
-    if not isinstance(e, OSError) or e.filename is None: return None
+    if not isinstance(e, OSError): return None
     remedy = "make room, and the same command goes on" if e.errno in FULL else "check the path"
     return f"{printable(str(e.filename), 300)}: {e.strerror}: {remedy}"
 
