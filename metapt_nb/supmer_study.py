@@ -743,6 +743,6 @@ def supmer_findings(
     for number, own in SUPMER_CLAIMS.items():
         lacks = [name for name in own.starts if name not in there]
         judged = Judged("lacks " + "; ".join(lacks), "not run") if lacks else own.judge(run)
-        found[number] = (own.claim, *judged)
+        found[number] = own.claim, judged.numbers, judged.verdict
     columns = ["claim", "numbers", "verdict"]
     return pd.DataFrame.from_dict(found, orient="index", columns=columns).rename_axis("#")
