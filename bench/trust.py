@@ -318,6 +318,14 @@ def fork(function, *arguments):
         os._exit(1)
 
 
+def tell(row, done, bar):
+    "Say what a round has found, if it is new."
+    if row["round"] in done: return
+    done[row["round"]] = row
+    for finding in row["findings"]: bar.write(f"round {row['round']}: {finding}")
+    bar.update()
+
+
 def run(campaign, rounds, minutes, jobs):
     "Play rounds until there are so many, or until the time is over."
     done, end = campaign.rounds(), time.monotonic() + 60*minutes
@@ -329,11 +337,7 @@ def run(campaign, rounds, minutes, jobs):
             pid, status = os.waitpid(-1, os.WNOHANG)
             if status: raise SystemExit(f"a player ended with {os.waitstatus_to_exitcode(status)}")
             if pid: players.remove(pid)
-            for number, row in campaign.rounds().items():
-                if number in done: continue
-                for finding in row["findings"]: bar.write(f"round {number}: {finding}")
-                done[number] = row
-                bar.update()
+            for row in campaign.rounds().values(): tell(row, done, bar)
             time.sleep(.5)
     return [row for _, row in sorted(campaign.rounds().items())]
 
