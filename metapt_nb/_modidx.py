@@ -999,6 +999,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                     'metapt_nb.learners._multitask': ('learners.html#_multitask', 'metapt_nb/learners.py'),
                                     'metapt_nb.learners._reptile': ('learners.html#_reptile', 'metapt_nb/learners.py'),
                                     'metapt_nb.learners._some': ('learners.html#_some', 'metapt_nb/learners.py'),
+                                    'metapt_nb.learners._turning': ('learners.html#_turning', 'metapt_nb/learners.py'),
                                     'metapt_nb.learners._unknown': ('learners.html#_unknown', 'metapt_nb/learners.py'),
                                     'metapt_nb.learners.check_source': ('learners.html#check_source', 'metapt_nb/learners.py'),
                                     'metapt_nb.learners.learn': ('learners.html#learn', 'metapt_nb/learners.py'),

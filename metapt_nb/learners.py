@@ -269,6 +269,16 @@ def check_source(
     fewest = min(n or len(source), len(held_out) or world.size)
     require(world.size <= fewest, f"{world.size} processes for {fewest} tasks at a time: start fewer")
 
+def _turning(config, regulariser, scale):
+    "What turns the inner steps, if anything does."
+    steps = META_LEARNERS[config.learner].steps
+    require(
+        steps or regulariser is None,
+        f"regulariser: '{config.learner}' takes no inner step that it could turn: leave it out")
+    if not config.relative: return regulariser
+    require(regulariser is None, "regulariser: a relative step is one already: leave one of both out")
+    return RelativeStep(scale) if steps else None
+
 def learn(
     backbone: Backbone,
     prompt: torch.Tensor, # [L, d], the initialisation
@@ -281,13 +291,7 @@ def learn(
     "A prompt learned from meta-tasks, with logs."
     world, held_out = ranks(), source.to_validate(config.support)
     check_source(source, config, held_out, world)
-    learner, alpha = META_LEARNERS[config.learner], config.inner_lr*backbone.scale**2
-    require(
-        learner.steps or regulariser is None,
-        f"regulariser: '{config.learner}' takes no inner step that it could turn: leave it out")
-    if config.relative:
-        require(regulariser is None, "regulariser: a relative step is one already: leave one of both out")
-        if learner.steps: regulariser = RelativeStep(backbone.scale)
+    learner, regulariser = META_LEARNERS[config.learner], _turning(config, regulariser, backbone.scale)
     stamp = source.name if regulariser is None else digest(source.name, regulariser.hash)
 
     def gradient(P, rng):
@@ -297,7 +301,7 @@ def learn(
         G, report = sum_up(found, P, len(episode), world)
         return G, sum(len(rows) for task in episode for rows in task), report
 
-    validate = validator(backbone, held_out, alpha, world, regulariser)
+    validate = validator(backbone, held_out, config.inner_lr*backbone.scale**2, world, regulariser)
     kwargs = dict(desc=config.learner) | kwargs
     return pretrain(backbone, prompt, gradient, validate, config, checkpoint, stamp, **kwargs)
 
