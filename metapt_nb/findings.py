@@ -61,7 +61,8 @@ def gain_apart(
     "How far apart two average gains are, with the 95 % bootstrap interval over both groups."
     one, other = (np.asarray(gains, dtype=float) for gains in (one, other))
     n, mean = len(one) + len(other), float(one.mean() - other.mean())
-    apart = 2/comb(n, len(one)) # how often all of one group lie on the same side of the other, if there is no difference
+    # how often all of one group lie on the same side of the other, if there is no difference
+    apart = 2/comb(n, len(one))
     if apart > .05: return Interval(n, mean, -np.inf, np.inf)
     drawn = stats.bootstrap((one, other), _apart, n_resamples=draws, method="percentile", rng=seed)
     low, high = map(float, drawn.confidence_interval)

@@ -279,9 +279,9 @@ class Part(NamedTuple):
     alike: bool = False     # no more than the margin
     p_alike: float = np.nan # of that
 
-def leads(found) -> Part:
-    "A `Difference` or `Ratio` that is said to be on its side."
-    return Part(found.sign, found.p, getattr(found, "alike", False), getattr(found, "p_alike", np.nan))
+def leads(d: Difference) -> Part:
+    "A `Difference` that is said to be above zero."
+    return Part(d.sign, d.p, d.alike, d.p_alike)
 
 def levels(d: Difference) -> Part:
     "A `Difference` that is said to be none."
@@ -325,7 +325,7 @@ def judge_spread(run: Run, rows) -> Judged:
     "Does MetaPT vary less over seeds than PPT and FT?"
     ratios = {label: variance_ratio(rows, "MetaPT", label) for label in ("PPT", "FT")}
     told = [f"variance ratio to {label}: {r.ratio:.2f} [{r.low:.2f}, {r.high:.2f}]" for label, r in ratios.items()]
-    return judged("; ".join(told), *map(leads, ratios.values()))
+    return judged("; ".join(told), *(Part(r.sign, r.p) for r in ratios.values()))
 
 # %% ../nbs/53_verdicts.ipynb #3519c752
 def lowest_recall(
