@@ -37,7 +37,8 @@ def _become(words, streams, environment, folder, prepare):
 class Command:
     "A running `metapt`, with what of `subprocess.Popen` is needed."
     def __init__(self, *words, env=None, cwd=None, prepare=None):
-        self.streams = [Path(tempfile.mkstemp()[1]) for _ in range(2)]
+        self.folder = tempfile.TemporaryDirectory() # which goes with this object
+        self.streams = [Path(self.folder.name)/name for name in ("stdout", "stderr")]
         environment, folder = dict(os.environ if env is None else env), cwd or os.getcwd()
         _found_here()
         told = [str(word) for word in words], self.streams, environment, folder, prepare
