@@ -144,7 +144,6 @@ class Difference:
     sets: int = 0
     p: float = np.nan      # of no difference
     p_alike: float = np.nan # of one beyond ±`MARGIN`
-    needed: int = None     # about how many pre-trainings would decide it; None where more of them would not
 
     @property
     def sign(self):
@@ -182,11 +181,8 @@ def difference(
     "a − b, paired; its interval is over data sets and pre-trainings, see `statistics.crossed_interval`."
     gaps = paired_gaps(rows, a, b, metric, unit)
     means, found = gaps.groupby("dataset").mean(), crossed_test(gaps)
-    wins, away = int((means > 0).sum()), abs(found.mean)
-    # to leave zero out, or to lie within the margin
-    needed = trainings_needed(gaps, max(away, MARGIN - away))
-    return Difference(
-        len(gaps), *found[1:4], wins, len(means), found.p, found.p_within(MARGIN), needed)
+    wins = int((means > 0).sum())
+    return Difference(len(gaps), *found[1:4], wins, len(means), found.p, found.p_within(MARGIN))
 
 # %% ../nbs/53_verdicts.ipynb #ff709af6
 class Ratio(NamedTuple):
@@ -301,12 +297,16 @@ def judged(
 
 # %% ../nbs/53_verdicts.ipynb #7cca1141
 def undecided_words(
-    gap: Difference,
-) -> str: # empty where it is decided
+    rows: pd.DataFrame, # as in `paired_gaps`
+    a, b,               # labels
+) -> str:               # empty where their difference is decided
     "What would decide a difference."
+    gap = difference(rows, a, b)
     if gap.sign or gap.alike: return ""
-    if not gap.needed: return ", more pre-trainings alone would not decide"
-    return f", about {gap.needed} pre-trainings would decide"
+    # to leave zero out, or to lie within the margin
+    half = max(abs(gap.mean), MARGIN - abs(gap.mean))
+    needed = trainings_needed(paired_gaps(rows, a, b), half)
+    return f", about {needed} pre-trainings would decide" if needed else ", more pre-trainings alone would not decide"
 
 def judge_lead(
     run: Run, rows,
@@ -314,9 +314,10 @@ def judge_lead(
     sets: int,  # data sets on which it must be
 ) -> Judged:
     "Is each first label of `pairs` ahead of the second?"
-    gaps = {f"{a} − {b}": difference(rows, a, b) for a, b in pairs}
+    gaps = {pair: difference(rows, *pair) for pair in pairs}
     told = [
-        f"{name}: {gap}; ahead on {gap.wins} of {gap.sets} sets{undecided_words(gap)}" for name, gap in gaps.items()]
+        f"{a} − {b}: {gap}; ahead on {gap.wins} of {gap.sets} sets{undecided_words(rows, a, b)}"
+        for (a, b), gap in gaps.items()]
     enough = all(gap.wins >= sets for gap in gaps.values())
     return judged("; ".join(told), *map(leads, gaps.values()), enough=enough)
 
