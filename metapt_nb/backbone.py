@@ -169,6 +169,8 @@ class Backbone:
     @property
     def dtype(self): return self.lm.dtype
     @property
+    def dtype_name(self) -> str: return str(self.dtype).removeprefix("torch.")
+    @property
     def prompt_dtype(self):
         "Prompts are float32, or float64 in a float64 model."
         return self.lm.wide_dtype
@@ -204,8 +206,7 @@ class Backbone:
     @property
     def facts(self) -> dict:
         "What a stored run says of its backbone."
-        dtype = str(self.dtype).removeprefix("torch.")
-        return dict(name=self.name, d=self.d, dtype=dtype, device=str(self.device), hash=self.hash)
+        return dict(name=self.name, d=self.d, dtype=self.dtype_name, device=str(self.device), hash=self.hash)
 
     def __repr__(self): return "Backbone({name}, d={d}, {dtype} on {device}, {hash})".format(**self.facts)
 

@@ -7,7 +7,7 @@ __all__ = ['STARTS', 'MATCHED', 'CROSS_SCALES', 'COLUMNS', 'START_COLUMNS', 'Wor
            'gold_scores', 'target_scores', 'free_scores', 'best_dev', 'tune_starts', 'tune_full', 'target_row',
            'TargetCell', 'target_file', 'write_target_cells', 'cell_jobs', 'CrossScale', 'CrossPlan', 'pool_settings',
            'plan_setting', 'find_pool', 'source_tasks', 'start_file', 'learn_start', 'Study', 'collect_rows',
-           'open_study', 'CrossRun', 'read_cross_run', 'progress', 'progress_words', 'describe_run']
+           'open_study', 'CrossRun', 'read_cross_run', 'progress', 'progress_words', 'number_formats', 'describe_run']
 
 # %% ../nbs/55_crosstask.ipynb #f878da90
 import json, os
@@ -171,7 +171,7 @@ def target_row(
         **target_scores(own, chosen.prompt, test), **free,
         seconds=round(sum(tuned.seconds for tuned in tried), 2), rate=rates[which],
         dev_accuracy=accuracy, dev_loss=-minus_loss, dev_loss_before=chosen.log.dev_loss.iloc[0],
-        steps=chosen.steps, n_test=len(test))
+        steps=chosen.steps, n_test=len(test), dtype=own.dtype_name)
 
 # %% ../nbs/55_crosstask.ipynb #3278eff0
 class TargetCell(NamedTuple):
@@ -650,6 +650,13 @@ def progress_words(
     return f"All {targets} targets: {each}." if done == targets else f"{done} of {targets} targets so far: {each}."
 
 # %% ../nbs/55_crosstask.ipynb #6a8fda83
+def number_formats(
+    run: CrossRun,
+) -> str:
+    "Those that prompts were tuned in; FT is float32 always."
+    tuned = run.rows[run.rows.learner != "FT"]
+    return " and ".join(sorted(set(tuned["dtype"])))
+
 def describe_run(
     run: CrossRun,
 ) -> str:
@@ -660,7 +667,7 @@ def describe_run(
     if scale.match == "updates" and not scale.released: budget = f"{scale.updates:,} updates of each learner"
     shots = scale.protocol.shots or "all"
     return (
-        f"Backbone {backbone['name']}, {backbone['dtype']} on {backbone['device']}; {scale.n_tokens} prompt rows; "
+        f"Backbone {backbone['name']}, {number_formats(run)} on {backbone['device']}; {scale.n_tokens} prompt rows; "
         f"{budget}; {scale.splits} splits, {shots} of their rows to train on and for dev, "
         f"at most {scale.protocol.n_test} to test on; learning rates "
         f"{', '.join(map(str, scale.protocol.rates))} of which dev chooses; "
