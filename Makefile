@@ -16,7 +16,7 @@ demo: setup ## install, then run the main job: text to table, figures, prompt an
 test: setup ## install, then export freshness, notebooks as tests (those drawn from stored runs by pytest), pytest; two at a time, what is timed alone
 	pytest -q tests/test_export.py
 	OMP_NUM_THREADS=1 nbdev_test --n_workers 2 --timing --skip_folder_re '^([_.]|paper|mpt|supmer)'
-	OMP_NUM_THREADS=1 pytest -q -n 2 tests --ignore tests/test_export.py --ignore tests/test_views.py $(IN_BROWSER:%=--ignore %)
+	OMP_NUM_THREADS=1 pytest -q -n 2 --dist loadgroup tests --ignore tests/test_export.py --ignore tests/test_views.py $(IN_BROWSER:%=--ignore %)
 	pytest -q tests/test_views.py
 
 test-browser: setup ## the interactive notebooks in a real chromium, every control by keyboard; screenshots in runs/screenshots
@@ -24,7 +24,7 @@ test-browser: setup ## the interactive notebooks in a real chromium, every contr
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium chromium-driver; } || \
 	  { echo "chromium and chromedriver are missing: run 'make test-browser' as root on Debian, or 'sudo apt-get install chromium chromium-driver' first" >&2; exit 1; }
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,docs,app]"
-	pytest -q --durations=0 $(IN_BROWSER)
+	pytest -q -n 2 --dist loadfile --durations=0 $(IN_BROWSER)
 
 docs: setup ## README, every notebook as it is stored and every module as a site with search, in _docs/html
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,docs]"

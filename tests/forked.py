@@ -13,7 +13,7 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["imported"])
 
 
-def _found_here():
+def found_here():
     "Start the process to fork from; until Python 3.13 it looks for what it imports where `PYTHONPATH` says."
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), before]))
@@ -40,7 +40,7 @@ class Command:
         self.folder = tempfile.TemporaryDirectory() # which goes with this object
         self.streams = [Path(self.folder.name)/name for name in ("stdout", "stderr")]
         environment, folder = dict(os.environ if env is None else env), cwd or os.getcwd()
-        _found_here()
+        found_here()
         told = [str(word) for word in words], self.streams, environment, folder, prepare
         self.process = FORKS.Process(target=_become, args=told)
         self.process.start()

@@ -10,6 +10,7 @@ from small import cells
 from metapt_nb.crosstask import CROSS_SCALES, STARTS, open_study
 from metapt_nb.pool import read_settings
 
+pytestmark = pytest.mark.xdist_group("cross-task") # its runs are made once
 PAGES = ROOT/"nbs"/"mpt"
 SETTING = "nonqa_to_qa"
 SMOKE = CROSS_SCALES["smoke"]

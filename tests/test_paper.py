@@ -18,11 +18,13 @@ from outputs import KERNEL, ROOT, code_cells
 from metapt_nb.backbone import Backbone
 from metapt_nb.data import make_dataset
 from metapt_nb.evaluate import GridCell, GridConfig, cell_file
-from metapt_nb.experiments import SCALES, STARTS, Scale, chosen_cells, prompt_file, run_experiments
+from metapt_nb.experiments import (
+    EXPERIMENTS, SCALES, SETS, STARTS, Scale, chosen_cells, prompt_file, run_experiments)
 from metapt_nb.maml import MetaConfig
 from metapt_nb.tune import FULL, PretrainConfig, TuneConfig
 from metapt_nb.upstream import write_toy
 
+pytestmark = pytest.mark.xdist_group("paper") # its runs are made once
 KEY = ["start", "pretrained", "dataset", "seed", "n_train"] # of a row of cells.csv
 
 
@@ -46,6 +48,12 @@ def smoke(toy, tmp_path_factory):
     out = tmp_path_factory.mktemp("paper")
     run_experiments(scale="smoke", out=out, folder=toy, workers=2)
     return out
+
+
+def test_every_cell_once(smoke):
+    keys = stored(smoke)
+    assert set(keys) == planned(*EXPERIMENTS) and len(keys) == len(set(keys))
+    assert {dataset for _, _, dataset, _, _ in keys} == set(SETS)
 
 
 @pytest.mark.parametrize("book", sorted((ROOT/"nbs/paper").glob("*.ipynb")), ids=lambda p: p.stem)

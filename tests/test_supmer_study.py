@@ -10,6 +10,7 @@ from small import cells
 
 from metapt_nb.supmer_study import STUDY_SCALES, STUDY_STARTS, open_supmer_study, open_target, read_supmer_run
 
+pytestmark = pytest.mark.xdist_group("supmer") # its runs are made once
 PAGES = ROOT/"nbs"/"supmer"
 PAGE_NAMES = "loop", "main", "domains", "ablation", "claims"
 

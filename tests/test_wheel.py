@@ -12,6 +12,7 @@ from small import own_file
 
 import metapt_nb
 
+pytestmark = pytest.mark.xdist_group("wheel") # which is built once
 ROOT = Path(__file__).parents[1]
 SKIPPED = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
 SOURCES = ("metapt_nb", "nbs/walkthrough", "setup.py", "settings.ini", "MANIFEST.in")
