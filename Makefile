@@ -24,7 +24,7 @@ test-browser: setup ## the interactive notebooks in a real chromium, every contr
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium chromium-driver; } || \
 	  { echo "chromium and chromedriver are missing: run 'make test-browser' as root on Debian, or 'sudo apt-get install chromium chromium-driver' first" >&2; exit 1; }
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,docs,app]"
-	pytest -q -n 2 --dist loadgroup --durations=0 $(IN_BROWSER)
+	pytest -q --durations=0 $(IN_BROWSER)
 
 docs: setup ## README, every notebook as it is stored and every module as a site with search, in _docs/html
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,docs]"

@@ -129,6 +129,8 @@ def cross_task(
     keep: Word(choices=Later("tune.KEPT")) = Later("tune.TuneConfig.keep"), # the prompt that is tested
     sources: int = None,         # how many tasks to learn from, the first of a setting; all by default
     source_rows: int = None,     # support rows of each of their splits, and query rows; all by default
+    targets: int = None,         # how many tasks to test on, the first of a setting; those of the scale by default
+    splits: int = None,          # of each of them, the first; those of the scale by default
     shots: int = None,           # rows of a target to train on, and for dev; all by default
     generated: bool = False,     # learn labels with their end, and score free answers as MPT's released runs do
     workers: int = None,         # processes; by default one on a GPU, on CPUs one per core and at most four
@@ -138,8 +140,8 @@ def cross_task(
     from metapt_nb.crosstask import open_study
     study = open_study(
         _words(setting), scale, pool, out, machine.device, machine.dtype, workers, cluster,
-        starts=_words(starts), match=match, keep=keep, sources=sources, source_rows=source_rows, shots=shots,
-        generated=generated)
+        starts=_words(starts), match=match, keep=keep, sources=sources, source_rows=source_rows, targets=targets,
+        splits=splits, shots=shots, generated=generated)
     print(study.said)
     rows = study.run()
     scores = ["accuracy", "macro_f1"] + ["generated_f1", "strays"]*generated

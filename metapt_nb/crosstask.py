@@ -239,7 +239,7 @@ class CrossScale:
     starts: tuple = STARTS          # which are compared
     sources: int = None             # how many tasks to learn from, the first of a setting; None is all
     source_rows: int = None         # support rows of each, and query rows, as `first_rows` takes them; None is all
-    targets: int = 8                # how many to test on, likewise
+    targets: int = 6                # how many to test on, likewise
     splits: int = 5                 # of each target, the first
     learn: LearnConfig = LearnConfig(lr=.1, samples=2000, select="last") # budget, and all but a learner's rows
     match: str = "samples"          # one of `MATCHED`; updates are as many as MAML makes of `learn.samples`
@@ -275,23 +275,20 @@ class CrossScale:
         starts=(),           # of `STARTS`; all of this scale by default
         match: str = None,   # one of `MATCHED`; that of this scale by default
         keep: str = None,    # of `tune.KEPT`: which prompt, or which weights, are tested; likewise
-        sources: int = None, # how many tasks to learn from; likewise
-        source_rows: int = None, # support rows of each, and query rows; likewise
         shots: int = None,   # rows of a target to train on, and for dev; likewise
         generated: bool = False, # labels are learned with their end, test rows answered in free text as well
+        **sizes,             # sources, source_rows, targets, splits; likewise
     ):                       # `CrossScale`
         "This scale with other switches."
         starts, match = tuple(starts) or self.starts, match or self.match
         unknown = [name for name in starts if name not in STARTS]
         require(not unknown, f"no start '{''.join(unknown[:1])}': choose from {', '.join(STARTS)}")
         require(match in MATCHED, f"match='{match}': choose {' or '.join(MATCHED)}")
-        numbers = dict(sources=sources, source_rows=source_rows, shots=shots)
-        for name, n in numbers.items(): require(n is None or n >= 1, f"{name}={n}: at least one")
+        sizes = {name: n for name, n in sizes.items() if n is not None}
+        for name, n in (sizes | dict(shots=shots)).items(): require(n is None or n >= 1, f"{name}={n}: at least one")
         protocol = self.protocol.but(keep, shots)
         if generated: protocol = self._generating(protocol)
-        sources, source_rows = sources or self.sources, source_rows or self.source_rows
-        return replace(
-            self, starts=starts, match=match, sources=sources, source_rows=source_rows, protocol=protocol)
+        return replace(self, starts=starts, match=match, protocol=protocol, **sizes)
 
     def _generating(self, protocol):
         "The protocol, with free answers to labels that were learned with their end."
@@ -582,7 +579,7 @@ def open_study(
     dtype="auto",
     workers: int = None, # processes; `jobs.default_workers` by default
     cluster: str = None, # a Ray address instead
-    **switches,          # of `CrossScale.but`: starts, match, keep, sources, source_rows, shots, generated
+    **switches,          # of `CrossScale.but`
 ) -> Study:
     "What is to be run; `Study.run` runs it."
     known = ", ".join(CROSS_SCALES)

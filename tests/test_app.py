@@ -9,7 +9,6 @@ from lab import OVERFLOW, Keys, Page, chromium, free_port
 from recipes import ROOT, commands_of, with_own_programs
 
 pytest.importorskip("voila", reason="the extra 'app' is not installed")
-pytestmark = pytest.mark.xdist_group("app") # one server for all
 MOVES = dict( # page -> a control and the key that moves it
     explore=("k", Keys.ARROW_RIGHT), live=("k", Keys.ARROW_LEFT), playground=("epochs", Keys.ARROW_LEFT),
     advise=("folds", Keys.ARROW_LEFT), browse=("metric", Keys.ARROW_DOWN))

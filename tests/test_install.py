@@ -14,10 +14,11 @@ EXTRAS = ("dev", "hub", "tsne", "bench", "cluster", "docs", "app")
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    "What a resolver reads of the project."
+    "What the project is installed and locked from."
     there = tmp_path_factory.mktemp("project")
-    for name in ("setup.py", "settings.ini", "constraints.txt"): shutil.copy(ROOT/name, there)
-    shutil.copytree(ROOT/"metapt_nb", there/"metapt_nb", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "settings.ini", "constraints.txt", "Makefile"): shutil.copy(ROOT/name, there)
+    for name in ("metapt_nb", "tests"):
+        shutil.copytree(ROOT/name, there/name, ignore=shutil.ignore_patterns("__pycache__"))
     return there
 
 
@@ -32,8 +33,6 @@ def test_pins_resolve(python, project):
 
 def test_lock_is_current(project):
     "`make lock` changes nothing."
-    shutil.copy(ROOT/"Makefile", project)
-    shutil.copytree(ROOT/"tests", project/"tests", ignore=shutil.ignore_patterns("__pycache__"))
     before = (project/"constraints.txt").read_bytes()
     environment = dict(os.environ, PATH=f"{UV.parent}:{os.environ['PATH']}")
     subprocess.run(["make", "-o", "setup", "lock"], cwd=project, check=True, capture_output=True, env=environment)

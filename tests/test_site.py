@@ -15,7 +15,6 @@ from recipes import ROOT, commands_of, with_own_programs
 from selenium.webdriver.support.ui import WebDriverWait
 
 pytest.importorskip("sphinx", reason="the extra 'docs' is not installed")
-pytestmark = pytest.mark.xdist_group("site") # which is built once
 MODULES = sorted((ROOT/"metapt_nb").glob("[a-z]*.py"))
 LOADING = dict(script="src", img="src", source="src", iframe="src", link="href") # element -> what it loads
 
