@@ -13,7 +13,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from metapt_nb.backbone import Backbone
-from metapt_nb.files import save_csv
+from metapt_nb.files import atomic, load_json, save_csv
 from metapt_nb.selfsup import TASK_TYPES
 from metapt_nb.settings import environment
 from metapt_nb.supmer_study import ALL_STARTS, STUDY_SCALES, Corpus, Learning, learn_study_start, study_text
@@ -62,7 +62,7 @@ def run(trial, corpus, backbone):
     file = RUNS/f"{trial.name}.safetensors"
     told = file.with_suffix(".json")
     if not told.exists(): learn_study_start(backbone, trial.learning(corpus, backbone), trial.scale, file)
-    row = json.loads(told.read_text())
+    row = load_json(told)
     return trial._asdict() | {name: row[name] for name in KEPT}
 
 
@@ -72,7 +72,7 @@ def main():
     for trial in tqdm(TRIALS, desc="trials", disable=None):
         rows.append(run(trial, corpus, backbone))
         save_csv(OUT/"trials.csv", pd.DataFrame(rows).round(4))
-    (OUT/"trials.json").write_text(json.dumps(environment(backbone), indent=1))
+    with atomic(OUT/"trials.json") as tmp: tmp.write_text(json.dumps(environment(backbone), indent=1))
 
 
 if __name__ == "__main__": main()
