@@ -652,7 +652,8 @@ def number_formats(
 ) -> str:
     "Those that prompts were tuned in; FT is float32 always."
     tuned = run.rows[run.rows.learner != "FT"]
-    return " and ".join(sorted(set(tuned["dtype"])))
+    found = set(tuned["dtype"]) if "dtype" in tuned else set() # which older runs and begun ones do not say
+    return " and ".join(sorted(found)) or run.settings["backbone"]["dtype"]
 
 def describe_run(
     run: CrossRun,

@@ -3,7 +3,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from selenium.common.exceptions import StaleElementReferenceException, TimeoutEx
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+from small import free_port
 
 ROOT = Path(__file__).parents[1]
 FLAGS = (
@@ -28,12 +28,6 @@ OVERRIDES = {
 FOLDERS = dict( # of Jupyter's own files, so that a user's settings play no part
     JUPYTER_CONFIG_DIR="config", JUPYTER_DATA_DIR="data", JUPYTER_RUNTIME_DIR="runtime", IPYTHONDIR="ipython",
     JUPYTERLAB_SETTINGS_DIR="user", JUPYTERLAB_WORKSPACES_DIR="work")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def own_app(folder):

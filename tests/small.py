@@ -1,10 +1,18 @@
 """A file of 120 texts and a small training on it, for the tests that call the command as a user does."""
+import socket
 import sys
 from pathlib import Path
 
 import pandas as pd
 
 METAPT = Path(sys.executable).with_name("metapt")
+
+
+def free_port():
+    "A port of this machine that nobody listens on."
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def cells(out):

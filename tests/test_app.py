@@ -5,8 +5,9 @@ import subprocess
 import time
 
 import pytest
-from lab import OVERFLOW, Keys, Page, chromium, free_port
+from lab import OVERFLOW, Keys, Page, chromium
 from recipes import ROOT, commands_of, with_own_programs
+from small import free_port
 
 pytest.importorskip("voila", reason="the extra 'app' is not installed")
 MOVES = dict( # page -> a control and the key that moves it

@@ -3,7 +3,6 @@
 When one dies the run ends with a sentence, and resumes.
 """
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import torch
 from forked import FORKS, Command, finished, found_here, kill_when
 from safetensors.torch import load_file, save_file
-from small import METAPT, meta_train
+from small import METAPT, free_port, meta_train
 
 from metapt_nb.backbone import KINDS, Backbone, concat
 from metapt_nb.learners import META_LEARNERS, Clusters, LearnConfig, learn
@@ -35,10 +34,7 @@ def command(folder, out, *more, samples=240):
 
 def two_environments():
     "What a launcher tells each of two processes on this machine."
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    told = dict(ONE, WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    told = dict(ONE, WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
     return [dict(told, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(2)]
 
 
