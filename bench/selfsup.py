@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from metapt_nb.backbone import Backbone
 from metapt_nb.files import atomic, load_json, save_csv
+from metapt_nb.jobs import default_workers, run_jobs
 from metapt_nb.selfsup import TASK_TYPES
 from metapt_nb.settings import environment
 from metapt_nb.supmer_study import ALL_STARTS, STUDY_SCALES, Corpus, Learning, learn_study_start, study_text
@@ -57,22 +58,34 @@ TRIALS = [
     Trial("SUPMER", 3840), Trial("SUPMER", 3840, .3)]
 
 
-def run(trial, corpus, backbone):
-    "The row of a trial, made once."
-    file = RUNS/f"{trial.name}.safetensors"
-    told = file.with_suffix(".json")
-    if not told.exists(): learn_study_start(backbone, trial.learning(corpus, backbone), trial.scale, file)
-    row = load_json(told)
+def told(trial): return RUNS/f"{trial.name}.json"
+
+
+def run(trial):
+    "Learn the prompt of a trial."
+    backbone = Backbone.load()
+    learning = trial.learning(Corpus(STUDY_SCALES["cpu"]), backbone)
+    learn_study_start(backbone, learning, trial.scale, told(trial).with_suffix(".safetensors"))
+
+
+def row_of(trial):
+    "What a trial is and what the gate says of it."
+    row = load_json(told(trial))
     return trial._asdict() | {name: row[name] for name in KEPT}
+
+
+def collect():
+    "The table of all trials that are done."
+    rows = [row_of(trial) for trial in TRIALS if told(trial).exists()]
+    if rows: save_csv(OUT/"trials.csv", pd.DataFrame(rows).round(4))
 
 
 def main():
     RUNS.mkdir(parents=True, exist_ok=True)
-    backbone, corpus, rows = Backbone.load(), Corpus(STUDY_SCALES["cpu"]), []
-    for trial in tqdm(TRIALS, desc="trials", disable=None):
-        rows.append(run(trial, corpus, backbone))
-        save_csv(OUT/"trials.csv", pd.DataFrame(rows).round(4))
-    with atomic(OUT/"trials.json") as tmp: tmp.write_text(json.dumps(environment(backbone), indent=1))
+    left = [(trial,) for trial in TRIALS if not told(trial).exists()]
+    for _ in tqdm(run_jobs(run, left, default_workers()), total=len(left), desc="trials", disable=None): collect()
+    collect()
+    with atomic(OUT/"trials.json") as tmp: tmp.write_text(json.dumps(environment(Backbone.load()), indent=1))
 
 
 if __name__ == "__main__": main()

@@ -923,6 +923,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                       'metapt_nb.inner_step.step_gains': ('inner_step.html#step_gains', 'metapt_nb/inner_step.py')},
             'metapt_nb.jobs': { 'metapt_nb.jobs.LostProcess': ('jobs.html#lostprocess', 'metapt_nb/jobs.py'),
                                 'metapt_nb.jobs._begin': ('jobs.html#_begin', 'metapt_nb/jobs.py'),
+                                'metapt_nb.jobs._call': ('jobs.html#_call', 'metapt_nb/jobs.py'),
                                 'metapt_nb.jobs._end_with': ('jobs.html#_end_with', 'metapt_nb/jobs.py'),
                                 'metapt_nb.jobs._finish': ('jobs.html#_finish', 'metapt_nb/jobs.py'),
                                 'metapt_nb.jobs._gather': ('jobs.html#_gather', 'metapt_nb/jobs.py'),

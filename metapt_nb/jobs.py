@@ -6,7 +6,7 @@
 __all__ = ['default_workers', 'LostProcess', 'run_jobs']
 
 # %% ../nbs/02_jobs.ipynb #68eb06c0
-import os, re, signal, threading, time, warnings
+import ctypes, gc, os, platform, re, signal, threading, time, warnings
 from multiprocessing import current_process
 
 from .files import InputError, require
@@ -38,10 +38,17 @@ def _inline(function, tasks):
     for which, arguments in enumerate(tasks): yield which, function(*arguments)
 
 # %% ../nbs/02_jobs.ipynb #ae0eb216
+def _call(function, *arguments):
+    "A call in a worker, which is left as small as it can be."
+    try: return function(*arguments)
+    finally:
+        gc.collect()
+        if platform.libc_ver()[0] == "glibc": ctypes.CDLL(None).malloc_trim(0)
+
 def _pool(workers):
     "A pool of local processes, each with its share of the cores."
     from joblib.externals.loky import ProcessPoolExecutor
-    # loky replaces a worker that has grown by 300 MB, and says so
+    # what a worker keeps on purpose may still be more than loky allows
     warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
     env = dict(
         OMP_NUM_THREADS=str(max(1, os.cpu_count()//workers)),
@@ -52,7 +59,7 @@ def _pool(workers):
 def _finish(pool, function, left):
     "Results of the calls in `left` (which -> arguments); a call that is done is taken out of it."
     from joblib.externals.loky import as_completed
-    calls = {pool.submit(function, *arguments): which for which, arguments in left.items()}
+    calls = {pool.submit(_call, function, *arguments): which for which, arguments in left.items()}
     for call in as_completed(calls):
         which, result = calls[call], call.result()
         del left[which]
