@@ -120,7 +120,7 @@ def paper(
 def cross_task(
     machine: Machine,
     *,
-    setting: Word("NAMES"), # of MPT's settings, comma separated, such as cls_to_cls; a wrong name is answered with all
+    setting: Word("NAMES"), # of settings, comma separated, such as cls_to_cls; a wrong name is answered with all
     scale: Word(known=Later("crosstask.CROSS_SCALES")) = "cpu", # {known}
     pool: Word("FOLDER") = None, # of tasks with few-shot draws; $METAPT_POOL by default, made-up rows at scale smoke
     out: str = None,             # folder of all outputs; runs/cross-task/SCALE without it
@@ -132,6 +132,8 @@ def cross_task(
     targets: int = None,         # how many tasks to test on, the first of a setting; those of the scale by default
     splits: int = None,          # of each of them, the first; those of the scale by default
     shots: int = None,           # rows of a target to train on, and for dev; all by default
+    inner_lr: float = None,      # α of every learner, in units of the embedding scale; that of the scale by default
+    settings_file: Word("FILE") = None, # in the form of the packaged mpt_settings.json, which it takes the place of
     generated: bool = False,     # learn labels with their end, and score free answers as MPT's released runs do
     workers: int = None,         # processes; by default one on a GPU, on CPUs one per core and at most four
     cluster: str = None,         # a Ray address (auto, host:port or local) instead of local processes
@@ -139,9 +141,9 @@ def cross_task(
     "Prompts learned on some tasks of a pool, tuned and tested on others."
     from metapt_nb.crosstask import open_study
     study = open_study(
-        _words(setting), scale, pool, out, machine.device, machine.dtype, workers, cluster,
+        _words(setting), scale, pool, out, machine.device, machine.dtype, workers, cluster, settings_file,
         starts=_words(starts), match=match, keep=keep, sources=sources, source_rows=source_rows, targets=targets,
-        splits=splits, shots=shots, generated=generated)
+        splits=splits, shots=shots, inner_lr=inner_lr, generated=generated)
     print(study.said)
     rows = study.run()
     scores = ["accuracy", "macro_f1"] + ["generated_f1", "strays"]*generated
