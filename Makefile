@@ -7,7 +7,7 @@ IN_BROWSER := tests/test_browser.py tests/test_app.py tests/test_site.py
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-browser bench trust setup lock lab app docs outputs readme clean-notebooks help
+.PHONY: demo test test-browser audit bench trust setup lock lab app docs outputs readme clean-notebooks help
 .DEFAULT_GOAL := help
 
 demo: setup ## install, then run the main job: text to table, figures, prompt and report in runs/demo
@@ -25,6 +25,10 @@ test-browser: setup ## the interactive notebooks in a real chromium, every contr
 	  { echo "chromium and chromedriver are missing: run 'make test-browser' as root on Debian, or 'sudo apt-get install chromium chromium-driver' first" >&2; exit 1; }
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,docs,app]"
 	pytest -q --durations=0 $(IN_BROWSER)
+
+audit: setup ## known weaknesses: of the code by bandit, of the pinned packages by pip-audit where its data can be had
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,audit]"
+	python tests/audit.py
 
 docs: setup ## README, every notebook as it is stored and every module as a site with search, in _docs/html
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,docs]"

@@ -50,6 +50,7 @@ setup(
         "cluster": needs("cluster"),
         "docs": needs("docs"),
         "app": needs("app"),
+        "audit": needs("audit"),
         "bench": needs("tsne", "bench"),
         "dev": needs("hub", "dev"),
     },
