@@ -48,6 +48,7 @@ class Struck:
     prepare: object = None # what also holds for the command that is run again
     left: list = field(default_factory=list) # processes that outlived it
     late: bool = False     # whether it had to be killed
+    sent: int = 0          # the signal that a process may end by
 
 
 def _report(running, struck, limit, **more):
@@ -68,7 +69,7 @@ def signalled(scene, number):
     running = scene.start("struck")
     running.until_work(scene.moment())
     struck = running.kill(_target(running, scene.rng), number)
-    return _report(running, struck, scene.limit)
+    return _report(running, struck, scene.limit, sent=number)
 
 
 # Disks

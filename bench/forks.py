@@ -30,6 +30,9 @@ class Command:
     weight: float = 1. # how often it is drawn
     hungry: bool = False # whether it takes memory of note
 
+    @property
+    def several(self): return self.ranks > 1 or self.workers > 1
+
 
 MINIATURE = ("--backbone", "tiny", "--n-tokens", "4", "--out", "out/p.safetensors")
 CLUSTERS = ("meta-train", "in/own.csv", *MINIATURE, "--k", "3")
@@ -66,9 +69,9 @@ COMMANDS = {
     "predict, text": Command("predict", (*PREDICT, "in/texts.txt")),
     "predict, table": Command("predict", (*PREDICT, "in/texts.csv")),
     "demo": _study("demo", 1, .5), "demo, two workers": _study("demo", 2, .04),
-    "paper": _study("paper", 1, .15), "paper, two workers": _study("paper", 2, .02),
+    "paper": _study("paper", 1, .4), "paper, two workers": _study("paper", 2, .02),
     "cross-task": _study("cross_task", 1, .8), "cross-task, two workers": _study("cross_task", 2, .06),
-    "supmer": _study("supmer", 1, .3), "supmer, two workers": _study("supmer", 2, .02),
+    "supmer": _study("supmer", 1, .5), "supmer, two workers": _study("supmer", 2, .02),
 }
 
 

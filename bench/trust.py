@@ -12,6 +12,7 @@ import json
 import math
 import os
 import shutil
+import sys
 import time
 import traceback
 from collections import Counter
@@ -28,6 +29,7 @@ HERE = Path(__file__).parent
 RUNS = Path("runs/trust").resolve()
 PATIENCE = 60 # times as long as a command takes undisturbed until it counts as hanging
 TIMES = ("seconds", "date", "digest") # ends of names: digests are over the others too
+LIKELIER = dict(SIGKILL=.2, SIGTERM=.2) # added to the weight of a command of several processes
 DRAWN_IN_SECONDS = ("out/curves.png",)
 BEGIN, END = "<!-- faults -->", "<!-- end of faults -->"
 
@@ -193,7 +195,8 @@ class Campaign:
         finally: # as for one who stops the campaign
             scene.end()
             free_disk(place)
-        row = dict(round=number, fault=fault, command=key, struck=struck.struck, findings=findings)
+        codes = [one.code for one in struck.ended]
+        row = dict(round=number, fault=fault, command=key, struck=struck.struck, codes=codes, findings=findings)
         if not findings: shutil.rmtree(place.parent)
         return row | dict(seconds=round(time.monotonic() - began, 1))
 
@@ -231,6 +234,8 @@ def heard(told):
         lines = [line for line in one.said.splitlines() if line.startswith("metapt: ")]
         if "Traceback" in one.said or "Exception ignored" in one.said:
             found.append(f"traceback, code {one.code}: {one.said.strip().splitlines()[-1][:300]}")
+        elif one.code < 0 and -one.code != told.sent:
+            found.append(f"ends by signal {-one.code} and says {one.said[-300:]!r}")
         elif one.code > 0 and (one.code not in (2, 3) or len(lines) != 1):
             found.append(f"ends with {one.code} and says {one.said[-300:]!r}")
     return found
@@ -253,7 +258,7 @@ def draw(number, rng):
     "The fault and the command of a round: faults take turns, commands are drawn."
     fault = list(FAULTS)[number % len(FAULTS)]
     keys = [key for key, own in COMMANDS.items() if fault not in NEED or NEED[fault](own)]
-    weights = np.array([COMMANDS[key].weight for key in keys])
+    weights = np.array([COMMANDS[key].weight + LIKELIER.get(fault, 0)*COMMANDS[key].several for key in keys])
     return fault, keys[rng.choice(len(keys), p=weights/weights.sum())]
 
 
@@ -364,6 +369,7 @@ def main():
     text = table(campaign, rows)
     write(text)
     print(text)
+    return int(any(row["findings"] for row in rows))
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__": sys.exit(main())

@@ -343,14 +343,21 @@ def _read_other(path, reader, dtype):
     require(not lost, f"{path}: its weights lack {', '.join(lost[:2])}: save the model with its output layer")
     return model.requires_grad_(False).eval()
 
+def _require_numbers(path, model):
+    "`InputError` for weights that no computation can use."
+    odd = next((name for name, weight in model.named_parameters() if not weight.isfinite().all()), None)
+    require(odd is None, f"{path}: its weights '{odd}' are not all finite: the file is damaged, get it anew")
+
 def _folder(name, dtype):
     "Model, tokenizer and kind of a folder or a Hub id."
     path = _find_folder(name)
     config = _read_config(path)
     kind = find_kind(path, config)
     tokenizer = _read_tokenizer(path)
-    if kind == "t5": return _read_t5(path, config, dtype), tokenizer, kind
-    return _read_other(path, KINDS[kind].reader, dtype), tokenizer, kind
+    if kind == "t5": model = _read_t5(path, config, dtype)
+    else: model = _read_other(path, KINDS[kind].reader, dtype)
+    _require_numbers(path, model)
+    return model, tokenizer, kind
 
 # %% ../nbs/23_backbone.ipynb #b3a3ce50
 def _fast_tokenizer(tokenizer, **more):

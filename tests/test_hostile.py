@@ -22,6 +22,8 @@ from hostile import FILES, ODD, Canary, outcome, prompt_bytes, read_backbone, wr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from safetensors.torch import load_file, save_file
+
 from metapt_nb import files
 from metapt_nb.exchange import read_found
 from metapt_nb.files import InputError
@@ -298,6 +300,15 @@ def test_code_beside_a_model_is_not_run(tmp_path, monkeypatch, model_type):
     assert not (tmp_path/"canary").exists()
 
 
+def test_weights_that_are_no_numbers(tmp_path):
+    "One of them is enough, and is named."
+    write_backbone(tmp_path)
+    weights = load_file(tmp_path/"model.safetensors")
+    weights["shared.weight"][3, 1] = nan
+    save_file(weights, tmp_path/"model.safetensors")
+    assert "'shared.weight' are not all finite" in outcome(read_backbone, tmp_path)
+
+
 CLIMBERS = ("evil/a.txt", "evil/../../../up.txt", "/evil/root.txt", "evil/..\\..\\back.txt")
 
 
@@ -358,6 +369,30 @@ def npy_that_lies(path):
 
 def wide_view(path): torch.save(torch.ones(1, 1).expand(10**6, 10**6), path)
 
+def one_line(path):
+    with open(path, "wb") as file:
+        file.write(b'{"text": "')
+        for _ in range(100): file.write(b"x"*10**6)
+        file.write(b'", "label": 1}')
+
+def one_cell(path):
+    with open(path, "wb") as file:
+        file.write(b"text,label\\na,1\\n")
+        for _ in range(100): file.write(b"x"*10**6)
+
+def own_keys(path):
+    with open(path, "w") as file:
+        for i in range(10**5): file.write(f'{{"k{i}": 1, "text": "a"}}\\n')
+
+def short_rows(path): path.write_text(f"text,label{','*50_000}\\n" + "a,1\\n"*50_000)
+def million_columns(path): path.write_text("text," + ",".join(map(str, range(10**6))) + "\\na\\n")
+
+def one_value(path):
+    import pyarrow as pa, pyarrow.parquet as pq
+    some = pa.table(dict(text=["a"]*2**20, label=[1]*2**20))
+    with pq.ParquetWriter(path, some.schema) as file:
+        for _ in range(40): file.write_table(some)
+
 def laughs(path):
     lines = [f"<!ENTITY a{i} '{f'&a{i - 1};'*10}'>" for i in range(1, 12)]
     path.write_text(f"<!DOCTYPE a [<!ENTITY a0 'ha'>{''.join(lines)}]><a>&a11;</a>")
@@ -385,7 +420,10 @@ CASES = [
     ("wide", lambda path: claims(path, vocab_size=10**9, d_model=10**6), read_backbone),
     ("high", lambda path: claims(path, num_layers=10**6), read_backbone),
     ("bert", lambda path: claims(path, model_type="bert", max_position_embeddings=10**9), read_backbone),
-    ("outer", outer, read_found)]
+    ("outer", outer, read_found), ("line.jsonl", one_line, load_dataset), ("cell.csv", one_cell, load_dataset),
+    ("keys.jsonl", own_keys, load_dataset), ("short.csv", short_rows, load_dataset),
+    ("columns.csv", million_columns, load_dataset), ("value.parquet", one_value, load_dataset),
+    ("columns.tsv", million_columns, asked), ("line.json", one_line, asked)]
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
 for name, write, read in CASES:
     write(folder/name)
@@ -401,7 +439,7 @@ def test_memory_is_bounded(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(found) == 11
+    assert len(found) == 19
     for name, said, grown, seconds in found:
         assert said, name
         assert grown < BOUND and seconds < 20, (name, grown, seconds)
