@@ -50,6 +50,9 @@ class Struck:
     late: bool = False     # whether it had to be killed
     sent: int = 0          # the signal that a process may end by
 
+    @property
+    def codes(self): return [one.code for one in self.ended]
+
 
 def _report(running, struck, limit, **more):
     "What became of a command, all told."

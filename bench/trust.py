@@ -195,8 +195,9 @@ class Campaign:
         finally: # as for one who stops the campaign
             scene.end()
             free_disk(place)
-        codes = [one.code for one in struck.ended]
-        row = dict(round=number, fault=fault, command=key, struck=struck.struck, codes=codes, findings=findings)
+        row = dict(
+            round=number, fault=fault, command=key, struck=struck.struck, codes=struck.codes,
+            findings=findings)
         if not findings: shutil.rmtree(place.parent)
         return row | dict(seconds=round(time.monotonic() - began, 1))
 

@@ -6,8 +6,11 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
+import nbformat
 import pytest
 from lab import CONTRAST, OVERFLOW, ROOT, Keys, Page, chromium, jupyterlab
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
 
 from metapt_nb.files import cache_dir
 
@@ -126,6 +129,7 @@ def test_explore_own_file(lab, project):
 STRANGE = (
     "<script>window.ran = 1</script>", "<img src=x onerror='window.ran = 1'>", "\x1b[2J \u202etxet $x$ and $y$",
     "x"*2000)
+TABLES = "return document.querySelectorAll('.jp-RenderedMarkdown table').length"
 INSERTED = "return document.querySelectorAll('.mp-summary :is(script, img, iframe), .mp-message img').length"
 
 
@@ -146,6 +150,67 @@ def test_explore_strangers_file(lab, project):
         page.screenshot("explore-strangers-file-narrow")
         page.width()
         page.check()
+
+
+SHOW_STRANGE = """
+import sys, tempfile, warnings
+warnings.simplefilter("ignore")
+sys.path.insert(0, {tests!r})
+import strange
+from pathlib import Path
+from IPython.display import Markdown, display
+from metapt_nb.widgets import View
+
+for look in strange.looks(Path(tempfile.mkdtemp())):
+    view = View("odd", None, {{}}, pictures=len(look.pictures))
+    view.show(look)
+    view.say(strange.ODD[0] + strange.LONG)
+    display(view)
+display(strange.table())
+display(Markdown(strange.page()))
+"""
+# What only a stranger's text can have put there.
+PUT_IN = """
+const shown = '.mp-summary, .mp-message, .jp-RenderedMarkdown, .jp-RenderedHTMLCommon';
+const found = [...document.querySelectorAll(shown)].flatMap(
+  place => [...place.querySelectorAll('script, iframe, img:not(.mp-picture), a[href^="javascript"]')]);
+return found.map(element => element.outerHTML.slice(0, 100));
+"""
+
+
+def strange_notebook(project):
+    "A notebook that shows all that pages show of a stranger's texts."
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(SHOW_STRANGE.format(tests=str(ROOT/"tests")))])
+    book.metadata.kernelspec = dict(name="python3", display_name="python3", language="python")
+    nbformat.write(book, project/"strange.ipynb")
+    return book
+
+
+def test_strangers_words_on_every_page(lab, project):
+    "What `test_shown` reads, seen: nothing runs, nothing is put in, nothing breaks the page."
+    strange_notebook(project)
+    page = Page(*lab, "strange.ipynb")
+    page.run_all()
+    page.until(lambda: len(page.pictures()) >= 8 and page.js(TABLES), "all of them")
+    assert page.js(PUT_IN) == []
+    page.width(480)
+    assert page.js(OVERFLOW) == []
+    page.screenshot("strange-narrow")
+    page.width()
+    page.check()
+    page.close()
+
+
+def test_strangers_words_in_a_report(lab, project):
+    "The same in a page that is made as the demo's report is."
+    book = strange_notebook(project)
+    NotebookClient(book, timeout=600, resources={"metadata": {"path": str(project)}}).execute()
+    html, _ = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True).from_notebook_node(book)
+    (project/"report.html").write_text(html)
+    browser, _, _ = lab
+    browser.get(f"file://{project/'report.html'}")
+    assert "no formula" in browser.find_element("css selector", "body").text
+    assert browser.execute_script(PUT_IN) == []
 
 
 def test_explore_stops(lab):
