@@ -170,7 +170,7 @@ def table(
     title = ""
     if caption: title = f"<caption style='text-align:left;padding:6px 0 2px'><b>{escaped(caption)}</b></caption>"
     return (
-        "<div style='overflow-x:auto;max-width:100%'><table style='border-collapse:collapse;line-height:1.35'>"
+        "<div style='overflow-x:auto;width:0;min-width:100%'><table style='border-collapse:collapse;line-height:1.35'>"
         f"{title}<thead><tr>{_entries('th', head)}</tr></thead><tbody>{body}</tbody></table></div>")
 
 # %% ../nbs/70_widgets.ipynb #f2591137
