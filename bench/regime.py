@@ -33,6 +33,7 @@ from metapt_nb.tune import TuneConfig
 OUT = Path(__file__).parent.parent/"nbs/results/regime"
 RUNS = Path("runs/regime")
 ROWS, HELD_OUT, K, L, LENGTH = 16000, 500, 10, 20, 64
+ASKED = "How does the writer of this text rate what it is about: is it terrible, bad, maybe, good or great?"
 DEVELOPMENT = ("movie", "amazon", "nyt", "tweets", "alexa")
 
 
@@ -139,7 +140,7 @@ def run_trial(corpus, trial):
     "Learn, follow, judge, store."
     backbone, (text, held_out) = Backbone.load(), corpus_rows(corpus)
     rows = under_rule(backbone, held_out, RULES["five"], max_length=LENGTH)
-    start = backbone.init_prompt(L, trial.init, seed=trial.seed)
+    start = backbone.init_prompt(L, trial.init, trial.seed, ASKED if trial.init == "text" else None)
     followed, checkpoint = Followed(backbone, rows, 500), file_of(corpus, trial, ".pt")
     settings = dict(trial.settings, seed=trial.seed)
     followed.look(start, seen=0, step=0, seconds=0.)

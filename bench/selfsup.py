@@ -1,8 +1,9 @@
-"""What a prompt can learn from raw text: rates, rows per update, budgets and types of task.
+"""What a prompt can learn from raw text: types of task, letters, rates, clipping, rows per update, budgets.
 
 `python bench/selfsup.py` trains a prompt for each trial below on the self-supervised tasks of `metapt supmer --scale
-cpu`, as that study does, and writes nbs/results/supmer/trials.csv: a row per trial, with what the gate says of it on
-rows of documents held out. Finished trials are kept, killed ones go on. No labelled set is looked at.
+cpu`, as that study does, and judges it on rows of documents held out. It writes to nbs/results/supmer: trials.csv, a
+row per trial with what the gate says, and types.csv, a row per trial and type of task that it learned. Finished trials
+are kept, killed ones go on. No labelled set is looked at.
 """
 import json
 from dataclasses import replace
@@ -13,26 +14,34 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from metapt_nb.backbone import Backbone
-from metapt_nb.files import atomic, load_json, save_csv
+from metapt_nb.files import atomic, load_json, save_csv, save_json
 from metapt_nb.jobs import default_workers, run_jobs
+from metapt_nb.pretrain import choice_losses
+from metapt_nb.prompts import load_prompt
 from metapt_nb.selfsup import TASK_TYPES
 from metapt_nb.settings import environment
+from metapt_nb.statistics import chance, majority
 from metapt_nb.supmer_study import ALL_STARTS, STUDY_SCALES, Corpus, Learning, learn_study_start, study_text
 
 OUT = Path(__file__).parent.parent/"nbs/results/supmer"
 RUNS = Path("runs/selfsup")
 ALL = "all"
+VALIDATED = 15 # tasks held out, of up to sixteen rows
 KEPT = ("gate_rows", "gate_shares", "gate_before", "gate_after", "gate_p", "learned", "updates", "seconds", "moved")
 
 
 class Trial(NamedTuple):
     "A way to learn from raw text."
-    start: str       # a key of `supmer_study.ALL_STARTS`
-    samples: int     # rows seen
-    lr: float = .1   # in units of `Backbone.scale`
-    rows: int = 4    # support rows of a task, and query rows
-    tasks: int = 2   # of an update
-    types: str = ALL # one of `selfsup.TASK_TYPES`, or all of them
+    types: str = ALL   # one of `selfsup.TASK_TYPES`, or all of them
+    bare: bool = False # whether letters are answered by pieces that the text does not show
+    start: str = "pooled" # a key of `supmer_study.ALL_STARTS`
+    samples: int = 1920 # rows seen
+    lr: float = .1     # in units of `Backbone.scale`
+    clip: float = None # largest norm of a gradient
+    optimizer: str = "adamw"
+    rows: int = 4      # support rows of a task, and query rows
+    tasks: int = 2     # of an update
+    corpus: str = "imdb"
 
     @property
     def name(self): return "-".join(map(str, self))
@@ -41,31 +50,49 @@ class Trial(NamedTuple):
     def scale(self):
         own = STUDY_SCALES["cpu"]
         return replace(
-            own, samples=self.samples, lr=self.lr, rows=self.rows, tasks_per_step=self.tasks,
-            selfsup=replace(own.selfsup, validate=16))
+            own, samples=self.samples, lr=self.lr, clip=self.clip, optimizer=self.optimizer, rows=self.rows,
+            tasks_per_step=self.tasks, corpus=self.corpus,
+            selfsup=replace(own.selfsup, validate=VALIDATED, bare=self.bare))
 
-    def learning(self, corpus, backbone):
-        "What `supmer_study` needs to learn it."
-        start = ALL_STARTS[self.start]
-        if self.types != ALL: start = replace(start, types=(self.types,))
-        return Learning(self.start, start, 0, study_text(corpus, start, self.scale, backbone))
+    @property
+    def kinds(self): return tuple(TASK_TYPES) if self.types == ALL else (self.types,)
+
+    def text(self, corpus, backbone, kinds):
+        "Tasks of some types."
+        return study_text(corpus, replace(ALL_STARTS[self.start], types=kinds), self.scale, backbone)
 
 
 TRIALS = [
-    *(Trial("pooled", 960, lr) for lr in (.1, .03, .3)),
-    *(Trial("pooled", 1920, types=name) for name in TASK_TYPES),
-    *(Trial("pooled", 3840, .1, rows, tasks) for rows, tasks in ((4, 2), (8, 4))),
-    Trial("SUPMER", 3840), Trial("SUPMER", 3840, .3)]
+    *(Trial(types, bare) for types in ("nss", "scss", "scc") for bare in (True, False)),
+    Trial("nsp"), Trial("scsp"),
+    Trial(), Trial(clip=1.), Trial(clip=1., lr=.03), Trial(clip=1., lr=.3), Trial(optimizer="adafactor", lr=.03),
+    Trial(clip=1., samples=3840, tasks=4), Trial(clip=1., samples=3840), Trial(clip=1., corpus="wikipedia"),
+    Trial(start="SUPMER", samples=3840, clip=1.)]
 
 
 def told(trial): return RUNS/f"{trial.name}.json"
 
 
+def of_type(backbone, prompt, rows):
+    "What a prompt makes of rows held out, beside the commonest answer and guessing."
+    right = backbone.predict(prompt, rows) == rows.labels
+    return dict(
+        rows=len(rows), accuracy=float(right.float().mean()), loss=float(choice_losses(backbone, prompt, rows).mean()),
+        commonest=majority(rows.labels.numpy()), chance=chance([len(own.words) for own in rows.own_sets]))
+
+
 def run(trial):
-    "Learn the prompt of a trial."
-    backbone = Backbone.load()
-    learning = trial.learning(Corpus(STUDY_SCALES["cpu"]), backbone)
-    learn_study_start(backbone, learning, trial.scale, told(trial).with_suffix(".safetensors"))
+    "Learn the prompt of a trial, and look at each type of its tasks."
+    backbone, corpus = Backbone.load(), Corpus(trial.scale)
+    file = told(trial).with_suffix(".safetensors")
+    learning = Learning(trial.start, ALL_STARTS[trial.start], 0, trial.text(corpus, backbone, trial.kinds))
+    learn_study_start(backbone, learning, trial.scale, file)
+    prompt, _ = load_prompt(file, backbone)
+    found = {kind: of_type(backbone, prompt, trial.text(corpus, backbone, (kind,)).held_out) for kind in trial.kinds}
+    save_json(told(trial), load_json(told(trial)) | dict(types=found))
+
+
+def is_done(trial): return told(trial).exists() and "types" in load_json(told(trial))
 
 
 def row_of(trial):
@@ -75,14 +102,19 @@ def row_of(trial):
 
 
 def collect():
-    "The table of all trials that are done."
-    rows = [row_of(trial) for trial in TRIALS if told(trial).exists()]
-    if rows: save_csv(OUT/"trials.csv", pd.DataFrame(rows).round(4))
+    "The tables of all trials that are done."
+    done = [trial for trial in TRIALS if is_done(trial)]
+    if not done: return
+    save_csv(OUT/"trials.csv", pd.DataFrame([row_of(trial) for trial in done]).round(4))
+    types = [
+        trial._asdict() | dict(kind=kind) | found
+        for trial in done for kind, found in load_json(told(trial))["types"].items()]
+    save_csv(OUT/"types.csv", pd.DataFrame(types).round(4))
 
 
 def main():
     RUNS.mkdir(parents=True, exist_ok=True)
-    left = [(trial,) for trial in TRIALS if not told(trial).exists()]
+    left = [(trial,) for trial in TRIALS if not is_done(trial)]
     for _ in tqdm(run_jobs(run, left, default_workers()), total=len(left), desc="trials", disable=None): collect()
     collect()
     with atomic(OUT/"trials.json") as tmp: tmp.write_text(json.dumps(environment(Backbone.load()), indent=1))

@@ -187,6 +187,8 @@ class StudyScale:
     samples: int = 960           # pre-training rows of each start
     lr: float = .1               # of every learner, in units of `Backbone.scale`
     warmup: int = 2              # updates
+    clip: float = None           # largest norm of a learner's gradient
+    optimizer: str = "adamw"     # of every learner
     batch_size: int = 16         # of PPT
     rows: int = 4                # support rows of a task, and query rows
     tasks_per_step: int = 2
@@ -203,7 +205,8 @@ class StudyScale:
     ) -> PretrainConfig:
         "The settings of a start's learner."
         shared = dict(
-            lr=self.lr, samples=self.samples, warmup=self.warmup, validate_every=10**9, select="last", seed=seed)
+            lr=self.lr, samples=self.samples, warmup=self.warmup, clip=self.clip, optimizer=self.optimizer,
+            validate_every=10**9, select="last", seed=seed)
         if start.learner == "ppt": return PretrainConfig(batch_size=self.batch_size, **shared)
         shared |= dict(support=self.rows, query=self.rows, tasks_per_step=self.tasks_per_step)
         if start.learner != "supmer": return LearnConfig(learner=start.learner, **shared)
