@@ -384,6 +384,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                      'metapt_nb.crosstask.CrossPlan.used': ('crosstask.html#crossplan.used', 'metapt_nb/crosstask.py'),
                                      'metapt_nb.crosstask.CrossRun': ('crosstask.html#crossrun', 'metapt_nb/crosstask.py'),
                                      'metapt_nb.crosstask.CrossRun.done': ('crosstask.html#crossrun.done', 'metapt_nb/crosstask.py'),
+                                     'metapt_nb.crosstask.CrossRun.off_the_floor': ( 'crosstask.html#crossrun.off_the_floor',
+                                                                                     'metapt_nb/crosstask.py'),
                                      'metapt_nb.crosstask.CrossRun.scale': ('crosstask.html#crossrun.scale', 'metapt_nb/crosstask.py'),
                                      'metapt_nb.crosstask.CrossScale': ('crosstask.html#crossscale', 'metapt_nb/crosstask.py'),
                                      'metapt_nb.crosstask.CrossScale._generating': ( 'crosstask.html#crossscale._generating',

@@ -643,6 +643,12 @@ class CrossRun:
         cells = len(self.scale.starts)*self.scale.splits
         return self.rows[self.rows.groupby(["setting", "task"]).split.transform("size") == cells]
 
+    def off_the_floor(self) -> pd.Series: # by start; how many targets
+        "On how many targets a start beats, on average, both the commonest answer and guessing."
+        floor = self.targets.set_index(["setting", "task"])[["commonest", "chance"]].max(axis=1)
+        scores = self.done.groupby(["setting", "task", "learner"], sort=False).accuracy.mean().unstack()
+        return scores.gt(floor.reindex(scores.index), axis=0).sum()[list(dict.fromkeys(self.done.learner))]
+
 def read_cross_run(
     folder, # of its files
 ) -> CrossRun:
