@@ -2,6 +2,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -46,6 +47,15 @@ def wait_for(server, url, log):
         try: return urllib.request.urlopen(f"{url}/api/status", timeout=5)
         except OSError: assert server.poll() is None and time.time() < end, log.read_text()[-3000:]
         time.sleep(.2)
+
+
+def address(server, log):
+    "Where the server says that it can be found, token included."
+    end = time.time() + 60
+    while not (said := re.search(r"http://\S+", log.read_text())):
+        assert server.poll() is None and time.time() < end, log.read_text()[-3000:]
+        time.sleep(.2)
+    return said.group()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import pytest
-from lab import OVERFLOW, Keys, Page, chromium
+from lab import OVERFLOW, Keys, Page, address, chromium
 from recipes import ROOT, commands_of, with_own_programs
 from small import free_port
 
@@ -37,15 +37,6 @@ class AppPage(Page):
         while (now := self.pictures()) != last:
             last = now
             time.sleep(1)
-
-
-def address(server, log):
-    "Where the server says that it can be found, token included."
-    end = time.time() + 60
-    while not (said := re.search(r"http://\S+", log.read_text())):
-        assert server.poll() is None and time.time() < end, log.read_text()[-3000:]
-        time.sleep(.2)
-    return said.group()
 
 
 @pytest.fixture(scope="module")

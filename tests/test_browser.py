@@ -5,12 +5,16 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import nbformat
 import pytest
-from lab import CONTRAST, OVERFLOW, ROOT, Keys, Page, chromium, jupyterlab
+from lab import CONTRAST, FOLDERS, OVERFLOW, ROOT, Keys, Page, address, chromium, jupyterlab
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
+from recipes import commands_of, with_own_programs
+from small import free_port
 
 from metapt_nb.files import cache_dir
 
@@ -400,6 +404,25 @@ def test_browse(lab):
         assert "metapt demo" in page.summary()
         looks(page, "browse", ["run", "method", "dataset", "metric"])
         for name in ("metric", "dataset", "method", "run"): page.move(name, DOWN)
+
+
+def test_lab_asks_for_its_token(tmp_path):
+    "What `make lab` starts answers who knows the token, on loopback."
+    port, log = free_port(), tmp_path/"log"
+    command = f"exec {commands_of('lab')[-1]} --no-browser --allow-root --port={port}"
+    folders = {name: str(tmp_path/sub) for name, sub in FOLDERS.items()}
+    with open(log, "w") as f:
+        server = subprocess.Popen(
+            ["bash", "-c", command], cwd=ROOT, stdout=f, stderr=f, env=with_own_programs() | folders)
+    try:
+        place, _, token = address(server, log).partition("/lab")
+        asked = f"{place}/api/contents"
+        with pytest.raises(HTTPError, match="403"): urlopen(asked)
+        assert urlopen(asked + token[token.index("?token="):]).status == 200
+        with pytest.raises(URLError): urlopen(asked.replace("127.0.0.1", "127.0.0.2"))
+    finally:
+        server.terminate()
+        server.wait(60)
 
 
 def test_index_is_quick(lab):
