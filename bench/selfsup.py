@@ -3,7 +3,7 @@
 `python bench/selfsup.py` trains a prompt for each trial below on the self-supervised tasks of `metapt supmer --scale
 cpu`, as that study does, and judges it on rows of documents held out. It writes to nbs/results/supmer: trials.csv, a
 row per trial with what the gate says, and types.csv, a row per trial and type of task that it learned. Finished trials
-are kept, killed ones go on. No labelled set is looked at.
+are kept in its folder trials, killed ones go on. No labelled set is looked at.
 """
 import json
 from dataclasses import replace
@@ -70,7 +70,7 @@ TRIALS = [
     Trial(start="SUPMER", samples=3840, clip=1.)]
 
 
-def told(trial): return RUNS/f"{trial.name}.json"
+def told(trial): return OUT/"trials"/f"{trial.name}.json"
 
 
 def of_type(backbone, prompt, rows):
@@ -84,37 +84,29 @@ def of_type(backbone, prompt, rows):
 def run(trial):
     "Learn the prompt of a trial, and look at each type of its tasks."
     backbone, corpus = Backbone.load(), Corpus(trial.scale)
-    file = told(trial).with_suffix(".safetensors")
+    file = RUNS/f"{trial.name}.safetensors"
     learning = Learning(trial.start, ALL_STARTS[trial.start], 0, trial.text(corpus, backbone, trial.kinds))
     learn_study_start(backbone, learning, trial.scale, file)
     prompt, _ = load_prompt(file, backbone)
     found = {kind: of_type(backbone, prompt, trial.text(corpus, backbone, (kind,)).held_out) for kind in trial.kinds}
-    save_json(told(trial), load_json(told(trial)) | dict(types=found))
-
-
-def is_done(trial): return told(trial).exists() and "types" in load_json(told(trial))
-
-
-def row_of(trial):
-    "What a trial is and what the gate says of it."
-    row = load_json(told(trial))
-    return trial._asdict() | {name: row[name] for name in KEPT}
+    row = load_json(file.with_suffix(".json"))
+    save_json(told(trial), dict(row={name: row[name] for name in KEPT}, types=found))
 
 
 def collect():
     "The tables of all trials that are done."
-    done = [trial for trial in TRIALS if is_done(trial)]
+    done = {trial: load_json(told(trial)) for trial in TRIALS if told(trial).exists()}
     if not done: return
-    save_csv(OUT/"trials.csv", pd.DataFrame([row_of(trial) for trial in done]).round(4))
+    save_csv(OUT/"trials.csv", pd.DataFrame([trial._asdict() | own["row"] for trial, own in done.items()]).round(4))
     types = [
         trial._asdict() | dict(kind=kind) | found
-        for trial in done for kind, found in load_json(told(trial))["types"].items()]
+        for trial, own in done.items() for kind, found in own["types"].items()]
     save_csv(OUT/"types.csv", pd.DataFrame(types).round(4))
 
 
 def main():
-    RUNS.mkdir(parents=True, exist_ok=True)
-    left = [(trial,) for trial in TRIALS if not is_done(trial)]
+    for folder in (RUNS, OUT/"trials"): folder.mkdir(parents=True, exist_ok=True)
+    left = [(trial,) for trial in TRIALS if not told(trial).exists()]
     for _ in tqdm(run_jobs(run, left, default_workers()), total=len(left), desc="trials", disable=None): collect()
     collect()
     with atomic(OUT/"trials.json") as tmp: tmp.write_text(json.dumps(environment(Backbone.load()), indent=1))
