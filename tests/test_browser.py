@@ -133,7 +133,6 @@ def test_explore_own_file(lab, project):
 STRANGE = (
     "<script>window.ran = 1</script>", "<img src=x onerror='window.ran = 1'>", "\x1b[2J \u202etxet $x$ and $y$",
     "x"*2000)
-TABLES = "return document.querySelectorAll('.jp-RenderedMarkdown table').length"
 INSERTED = "return document.querySelectorAll('.mp-summary :is(script, img, iframe), .mp-message img').length"
 
 
@@ -173,6 +172,7 @@ for look in strange.looks(Path(tempfile.mkdtemp())):
 display(strange.table())
 display(Markdown(strange.page()))
 """
+TABLES = "return document.querySelectorAll('.jp-RenderedMarkdown table').length"
 # What only a stranger's text can have put there.
 PUT_IN = """
 const shown = '.mp-summary, .mp-message, .jp-RenderedMarkdown, .jp-RenderedHTMLCommon';

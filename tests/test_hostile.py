@@ -21,7 +21,6 @@ from forked import finished
 from hostile import FILES, ODD, Canary, outcome, prompt_bytes, read_backbone, write_adapter, write_backbone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from safetensors.torch import load_file, save_file
 
 from metapt_nb import files
