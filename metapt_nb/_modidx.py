@@ -418,6 +418,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                                                                   'metapt_nb/crosstask.py'),
                                      'metapt_nb.crosstask.TargetCell': ('crosstask.html#targetcell', 'metapt_nb/crosstask.py'),
                                      'metapt_nb.crosstask.Wording': ('crosstask.html#wording', 'metapt_nb/crosstask.py'),
+                                     'metapt_nb.crosstask._decisive': ('crosstask.html#_decisive', 'metapt_nb/crosstask.py'),
                                      'metapt_nb.crosstask._gpu': ('crosstask.html#_gpu', 'metapt_nb/crosstask.py'),
                                      'metapt_nb.crosstask._paper': ('crosstask.html#_paper', 'metapt_nb/crosstask.py'),
                                      'metapt_nb.crosstask._smoke': ('crosstask.html#_smoke', 'metapt_nb/crosstask.py'),

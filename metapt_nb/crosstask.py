@@ -182,6 +182,10 @@ class TargetCell(NamedTuple):
     task: PoolTask
     split: int
 
+def _decisive(protocol, full):
+    "The protocol, without what only the other kind of tuning reads."
+    return replace(protocol, tune=None, rates=()) if full else replace(protocol, full=None, full_rates=())
+
 def target_file(
     out,                # folder of the run
     backbone: Backbone,
@@ -189,9 +193,10 @@ def target_file(
     protocol: Protocol,
 ) -> Path:
     "Where a cell's row lies."
-    start = b"" if cell.start is None else cell.start.double().cpu().numpy().tobytes()
-    rows = cell.task.draw(cell.split).rows.hash
-    key = digest(backbone.hash, backbone.dtype, cell.task.name, rows, cell.split, settings_key(protocol), start)
+    full, rows = cell.start is None, cell.task.draw(cell.split).rows.hash
+    start = b"" if full else cell.start.double().cpu().numpy().tobytes()
+    read = settings_key(_decisive(protocol, full))
+    key = digest(backbone.hash, backbone.dtype, cell.task.name, rows, cell.split, read, start)
     return Path(out)/"cells"/f"{cell.learner}-{cell.task.name}-{cell.split}-{key}.json"
 
 def write_target_cells(
@@ -248,7 +253,8 @@ class CrossScale:
     toy: bool = False               # without a pool, write one of made-up rows
     protocol: Protocol = Protocol(
         tune=TuneConfig(epochs=6, patience=3, warmup=4), rates=(.1, .3),
-        full=TuneConfig(epochs=6, patience=3, warmup=4), full_rates=(3e-4,), n_test=100)
+        full=TuneConfig(epochs=6, patience=3, warmup=4), full_rates=(1e-4, 3e-4, 1e-3),
+        n_test=100)
 
     @property
     def updates(self) -> int:

@@ -303,7 +303,7 @@ class ModelTuning(Tuning):
         self.backbone = backbone
         # a prompt of no rows
         self.none = torch.empty(0, backbone.d, device=backbone.device, dtype=backbone.prompt_dtype)
-        opt = torch.optim.AdamW(backbone.model.parameters(), lr=0., weight_decay=config.weight_decay)
+        opt = torch.optim.AdamW(backbone.model.parameters(), lr=0., weight_decay=config.weight_decay, fused=True)
         super().__init__(opt, train, dev, config)
 
     def snapshot(self):
