@@ -1,4 +1,4 @@
-"""What a prompt can learn from raw text: types of task, letters, rates, clipping, rows per update, budgets.
+"""What a prompt can learn from raw text: types of task and their mixture, letters, rates, clipping, learners, budgets.
 
 `python bench/selfsup.py` trains a prompt for each trial below on the self-supervised tasks of `metapt supmer --scale
 cpu`, as that study does, and judges it on rows of documents held out. It writes to nbs/results/supmer: trials.csv, a
@@ -32,7 +32,7 @@ KEPT = ("gate_rows", "gate_shares", "gate_before", "gate_after", "gate_p", "lear
 
 class Trial(NamedTuple):
     "A way to learn from raw text."
-    types: str = ALL   # one of `selfsup.TASK_TYPES`, or all of them
+    types: str = ALL   # some of `selfsup.TASK_TYPES`, with + between them, or all
     bare: bool = False # whether letters are answered by pieces that the text does not show
     start: str = "pooled" # a key of `supmer_study.ALL_STARTS`
     samples: int = 1920 # rows seen
@@ -42,6 +42,7 @@ class Trial(NamedTuple):
     rows: int = 4      # support rows of a task, and query rows
     tasks: int = 2     # of an update
     corpus: str = "imdb"
+    inner_lr: float = 1. # of learners that look ahead
 
     @property
     def name(self): return "-".join(map(str, self))
@@ -51,11 +52,11 @@ class Trial(NamedTuple):
         own = STUDY_SCALES["cpu"]
         return replace(
             own, samples=self.samples, lr=self.lr, clip=self.clip, optimizer=self.optimizer, rows=self.rows,
-            tasks_per_step=self.tasks, corpus=self.corpus,
+            tasks_per_step=self.tasks, corpus=self.corpus, inner_lr=self.inner_lr,
             selfsup=replace(own.selfsup, validate=VALIDATED, bare=self.bare))
 
     @property
-    def kinds(self): return tuple(TASK_TYPES) if self.types == ALL else (self.types,)
+    def kinds(self): return tuple(TASK_TYPES) if self.types == ALL else tuple(self.types.split("+"))
 
     def text(self, corpus, backbone, kinds):
         "Tasks of some types."
@@ -65,9 +66,8 @@ class Trial(NamedTuple):
 TRIALS = [
     *(Trial(types, bare) for types in ("nss", "scss", "scc") for bare in (True, False)),
     Trial("nsp"), Trial("scsp"),
-    Trial(), Trial(clip=1.), Trial(clip=1., lr=.03), Trial(clip=1., lr=.3), Trial(optimizer="adafactor", lr=.03),
-    Trial(clip=1., samples=3840, tasks=4), Trial(clip=1., samples=3840), Trial(clip=1., corpus="wikipedia"),
-    Trial(start="SUPMER", samples=3840, clip=1.)]
+    Trial(), Trial(clip=1.), Trial(lr=.3), Trial("scsp+scc"), Trial("scsp+scc", start="SUPMER"),
+    Trial(start="SUPMER"), Trial(start="SUPMER", inner_lr=.1), Trial(samples=3840)]
 
 
 def told(trial): return OUT/"trials"/f"{trial.name}.json"

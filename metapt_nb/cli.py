@@ -98,6 +98,11 @@ def _words(some):
     "What stands between commas."
     return [word.strip() for word in some.split(",")] if some else []
 
+def _numbers(option, some):
+    "The numbers that stand between commas."
+    try: return [float(word) for word in _words(some)]
+    except ValueError as e: raise InputError(f"{option} {some}: numbers, comma separated, such as 1e-4,3e-4") from e
+
 def paper(
     *names: Word("NAME", known=Later("experiments.EXPERIMENTS")), # {known}; all of them without any
     machine: Machine,
@@ -133,6 +138,7 @@ def cross_task(
     splits: int = None,          # of each of them, the first; those of the scale by default
     shots: int = None,           # rows of a target to train on, and for dev; all by default
     inner_lr: float = None,      # α of every learner, in units of the embedding scale; that of the scale by default
+    full_rates: Word("NUMBERS") = None, # learning rates of FT, comma separated; those of the scale by default
     settings_file: Word("FILE") = None, # in the form of the packaged mpt_settings.json, which it takes the place of
     generated: bool = False,     # learn labels with their end, and score free answers as MPT's released runs do
     workers: int = None,         # processes; by default one on a GPU, on CPUs one per core and at most four
@@ -143,7 +149,8 @@ def cross_task(
     study = open_study(
         _words(setting), scale, pool, out, machine.device, machine.dtype, workers, cluster, settings_file,
         starts=_words(starts), match=match, keep=keep, sources=sources, source_rows=source_rows, targets=targets,
-        splits=splits, shots=shots, inner_lr=inner_lr, generated=generated)
+        splits=splits, shots=shots, inner_lr=inner_lr, full_rates=_numbers("--full-rates", full_rates),
+        generated=generated)
     print(study.said)
     rows = study.run()
     scores = ["accuracy", "macro_f1"] + ["generated_f1", "strays"]*generated

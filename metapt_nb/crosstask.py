@@ -60,10 +60,14 @@ class Protocol:
     def but(self,
         keep: str = None,  # of `tune.KEPT`; that of this protocol by default
         shots: int = None, # likewise
+        full_rates=(),     # likewise
     ):                     # `Protocol`
         "This protocol with other switches."
+        wrong = [rate for rate in full_rates if not 0 < rate < np.inf]
+        require(not wrong, f"full_rates={wrong}: learning rates are numbers above 0")
         tune, full = (replace(own, keep=keep or own.keep) for own in (self.tune, self.full))
-        return replace(self, tune=tune, full=full, shots=shots or self.shots)
+        return replace(
+            self, tune=tune, full=full, shots=shots or self.shots, full_rates=tuple(full_rates) or self.full_rates)
 
 # %% ../nbs/55_crosstask.ipynb #a3917bb9
 def first_rows(
@@ -253,8 +257,7 @@ class CrossScale:
     toy: bool = False               # without a pool, write one of made-up rows
     protocol: Protocol = Protocol(
         tune=TuneConfig(epochs=6, patience=3, warmup=4), rates=(.1, .3),
-        full=TuneConfig(epochs=6, patience=3, warmup=4), full_rates=(1e-4, 3e-4, 1e-3),
-        n_test=100)
+        full=TuneConfig(epochs=6, patience=3, warmup=4), full_rates=(3e-4,), n_test=100)
 
     @property
     def updates(self) -> int:
@@ -284,6 +287,7 @@ class CrossScale:
         keep: str = None,    # of `tune.KEPT`: which prompt, or which weights, are tested; likewise
         shots: int = None,   # rows of a target to train on, and for dev; likewise
         inner_lr: float = None, # α of every learner; likewise
+        full_rates=(),       # learning rates of FT; likewise
         generated: bool = False, # labels are learned with their end, test rows answered in free text as well
         **sizes,             # sources, source_rows, targets, splits; likewise
     ):                       # `CrossScale`
@@ -294,7 +298,7 @@ class CrossScale:
         require(match in MATCHED, f"match='{match}': choose {' or '.join(MATCHED)}")
         sizes = {name: n for name, n in sizes.items() if n is not None}
         for name, n in (sizes | dict(shots=shots)).items(): require(n is None or n >= 1, f"{name}={n}: at least one")
-        protocol, learn = self.protocol.but(keep, shots), self.learn
+        protocol, learn = self.protocol.but(keep, shots, full_rates), self.learn
         if inner_lr is not None: learn = replace(learn, inner_lr=inner_lr)
         if generated: protocol = self._generating(protocol)
         return replace(self, starts=starts, match=match, protocol=protocol, learn=learn, **sizes)

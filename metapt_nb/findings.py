@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['META', 'CLASSIFICATION', 'FREE', 'QA', 'EVERYWHERE', 'SENTIMENT', 'FULL_MODEL', 'SMALL', 'REPTILE', 'MORE_SOURCES',
-           'FREE_SOURCES', 'FINDINGS', 'GOLD', 'target_gains', 'source_gains', 'gain_apart', 'side',
+           'FREE_SOURCES', 'FINDINGS', 'GOLD', 'LEAST', 'target_gains', 'source_gains', 'gain_apart', 'side',
            'judge_classification', 'judge_most', 'judge_multitask', 'judge_nobody', 'judge_sources', 'judge_stability',
-           'judge_full', 'judge_same', 'judge_reptile', 'Finding', 'lacking', 'findings']
+           'judge_full', 'judge_same', 'judge_reptile', 'Finding', 'lacking', 'out_of_reach', 'findings']
 
 # %% ../nbs/57_findings.ipynb #a2e8d6d6
 from collections.abc import Callable
@@ -259,15 +259,33 @@ def lacking(
     lacks += [f"several splits of {task}" for task in finding.tasks if not several.get(task, False)]
     return lacks + ["a score over the gold labels"]*(finding.gold and metric not in GOLD)
 
+LEAST = 6 # targets: the fewest of which all agree by chance less often than once in twenty
+
+def out_of_reach(
+    finding: Finding,
+    pool: pd.DataFrame, # a row per setting, see `pool.Fitted.counts`
+) -> list: # words; empty where the pool suffices
+    "What a claim needs and a pool does not have: targets enough for an interval, and the tasks it names."
+    pool = pool.set_index("setting")
+    found = []
+    for group in finding.settings:
+        there = pool.targets.reindex(group).fillna(0).astype(int)
+        if there.sum() < LEAST: found.append(f"{there.sum()} targets of {' or '.join(group)}, an interval needs {LEAST}")
+    missing = set(" ".join(pool.lacking.fillna("")).split())
+    return found + [f"no {task} in the pool" for task in finding.tasks if task in missing]
+
 def findings(
     runs: pd.DataFrame,       # as in `transfer.paired_scores`
     metric: str = "accuracy",
+    pool: pd.DataFrame = None, # as in `out_of_reach`, what the runs could be made from
 ) -> pd.DataFrame: # claim, numbers, verdict; index: the claim's number
-    "All claims; one that lacks runs is 'not run'."
+    "All claims; one that lacks runs is 'not run', or 'not testable' where the pool could not give them."
     found = {}
     for number, finding in FINDINGS.items():
         lacks = lacking(finding, runs, metric)
         judged = Judged("lacks " + ", ".join(lacks), "not run") if lacks else finding.judge(runs, metric)
+        beyond = out_of_reach(finding, pool) if lacks and pool is not None else []
+        if beyond: judged = Judged("; ".join(beyond), "not testable")
         found[number] = finding.claim, judged.numbers, judged.verdict
     columns = ["claim", "numbers", "verdict"]
     return pd.DataFrame.from_dict(found, orient="index", columns=columns).rename_axis("#")

@@ -49,7 +49,7 @@ class SelfSupConfig:
     pair_template: str = None  # with {sentence}, {other}, {mask}; `PAIR` by default
     choice_template: str = None # with {text}, {options}, {mask}; the unified form's by default
     centres: str = "embeddings" # what `scc` shows of a cluster, one of `CENTRES`, or "encoder" where widths agree
-    bare: bool = True          # letters are answered by their bare pieces, as released; else as words
+    bare: bool = False         # letters are answered by bare pieces, as released, not by those that the text shows
     validate: int = 10         # tasks to validate on
     released: bool = False     # three slips of the released code, see below
     seed: int = 0              # of clusters, documents held out and tasks to validate on
@@ -68,7 +68,7 @@ def released_config(
     "The settings of SUPMER's released code, its slips included."
     usual = dict(
         k=250, sentence_length=389, option_length=86, choice_template="{text} ? {options} ? The correct one is {mask}",
-        released=True)
+        bare=True, released=True)
     return SelfSupConfig(**usual | changes)
 
 # %% ../nbs/32_selfsup.ipynb #56f6a8e4
@@ -209,7 +209,7 @@ def encode_choice(
     template: str = None, # with {text}, {options} and {mask}; the unified form's by default
     length: int = 64,     # tokens of a text
     option_length: int = 32,
-    bare: bool = True,    # as in `SelfSupConfig`
+    bare: bool = False,   # as in `SelfSupConfig`
 ) -> Batch:
     "Questions with lettered options, answered by a letter."
     fields = dict(text=backbone.first_pieces(texts, length))
@@ -518,7 +518,7 @@ def ppt_batch(
     dataset: Dataset,     # of `next_sentence_pairs` or `next_sentence_choice`
     lengths: dict = None, # options -> (tokens of the text, of an option), or 2 -> tokens of either sentence of a pair
     template: str = None, # as in `encode_pairs`, `encode_choice`; one of `HARD_WORDS` for a hybrid prompt
-    bare: bool = True,    # as in `SelfSupConfig`
+    bare: bool = False,   # as in `SelfSupConfig`
 ) -> Batch:
     "Pre-training rows of PPT, encoded; rows with equally many options stand together."
     if dataset.options is None:
