@@ -3,7 +3,8 @@
 `python bench/regime.py CORPUS`, where CORPUS is movie or yelp5 (with METAPT_DATA naming the upstream files), trains a
 prompt for each trial below on the corpus's train rows and follows it on rows held out, at the corpus's own five words.
 It writes to nbs/results/regime: curves.csv, a row per trial and look at the held-out rows, and trials.csv, a row per
-trial with what the gate says of it. Finished trials are kept; the curve of a killed one begins where it goes on.
+trial with what the gate says of it. Finished trials are kept in the folder trials beside them; the curve of a killed
+one begins where it goes on.
 `python bench/regime.py CORPUS starts` tunes the prompts of TUNED on a few rows of development sets: tuned.csv.
 None of the data sets of the paper's tables is looked at.
 """
@@ -118,7 +119,10 @@ class Followed:
         self.look(trainer.prompt, seen=trainer.seen, step=trainer.step, seconds=round(trainer.seconds, 1))
 
 
-def file_of(corpus, trial, ending=".json"): return RUNS/corpus/f"{trial.name.replace(' ', '-')}{ending}"
+def file_of(corpus, trial, ending=".json"):
+    "Where a trial's row and curve lie; prompts that are tuned later beside them, all else in the folder of runs."
+    kept = ending == ".json" or ending == ".safetensors" and trial.name in TUNED
+    return (OUT/corpus/"trials" if kept else RUNS/corpus)/f"{trial.name.replace(' ', '-')}{ending}"
 
 
 def look_ahead(validation):
@@ -162,6 +166,7 @@ def collect(corpus):
 
 
 def main(corpus):
+    for folder in (OUT/corpus/"trials", RUNS/corpus): folder.mkdir(parents=True, exist_ok=True)
     left = [(corpus, trial) for trial in TRIALS if not file_of(corpus, trial).exists()]
     for _ in tqdm(run_jobs(run_trial, left, default_workers()), total=len(left), desc="trials", disable=None):
         collect(corpus)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'SHORT', 'FULL', 'Machine', 'Model', 'fetch', 'demo', 'sweep', 'paper', 'cross_task', 'supmer', 'Learning',
-           'TaskText', 'meta_train', 'Shots', 'Start', 'tune', 'Tries', 'advise', 'read_texts', 'predict', 'HowItReads',
-           'import_', 'export', 'command_parser', 'main']
+           'RawText', 'TaskText', 'meta_train', 'Shots', 'Start', 'tune', 'Tries', 'advise', 'read_texts', 'predict',
+           'HowItReads', 'import_', 'export', 'command_parser', 'main']
 
 # %% ../nbs/69_cli.ipynb #10d7bd4a
 import argparse, errno, os, sys
@@ -243,21 +243,44 @@ def _make_tasks(dataset, method, k, seed):
     for note in tasks.notes: print(note)
     return tasks
 
+class RawText:
+    "What raw text asks of itself."
+    def __init__(self,
+        *,
+        types: Word("NAMES", known=Later("selfsup.TASK_TYPES")) = None, # of raw text, of {known}; all by default
+        documents: int = None,    # of raw text that are read; all by default
+        n_options: int = None,    # of a next-sentence selection, 2 to 16; 6 by default
+        option_length: int = None, # tokens of each option that are kept
+        min_size: int = None,     # sentences of a cluster; smaller ones are dissolved
+        centres: Word("NAME", known=Later("selfsup.CENTRES")) = None, # what shows a cluster, of {known}, or encoder
+        released_tasks: bool = False, # raw text as SUPMER's released code asks it, slips included
+    ):
+        asked = dict(
+            types=tuple(_words(types)) or None, n_options=n_options, option_length=option_length, min_size=min_size,
+            centres=centres)
+        self.asked = {name: value for name, value in asked.items() if value is not None}
+        self.documents, self.released = documents, released_tasks
+
+    def config(self, **others):
+        "A `SelfSupConfig` with what was asked for here and elsewhere; what is None there keeps its default."
+        from metapt_nb.selfsup import SelfSupConfig, released_config
+        given = {name: value for name, value in others.items() if value is not None}
+        return (released_config if self.released else SelfSupConfig)(**given | self.asked)
+
 class TaskText:
     "Where tasks come from."
     def __init__(self,
+        raw: RawText,
         *,
         tasks: Word(choices=Later("starts.SOURCES")) = "clusters", # of labelled text, raw text or a pool's folder
         method: Word(choices=Later("cluster.METHODS")) = "kmeans", # how clusters are made
         rules: Word(choices=Later("rules.RULE_SETS")) = None, # varied questions to clusters of five classes
         k: int = None,            # clusters; 10 of labelled text, for raw text a two-hundredth of its sentences
         held_out: float = None,   # share of each task, or of raw text's documents, to validate on; about 100 rows
-        types: Word("NAMES", known=Later("selfsup.TASK_TYPES")) = None, # of raw text, of {known}; all by default
-        documents: int = None,    # of raw text that are read; all by default
         setting: str = None,      # of a pool, whose sources are learned from; all its tasks by default
     ):
-        self.tasks, self.method, self.rules, self.k, self.held_out = tasks, method, rules, k, held_out
-        self.types, self.documents, self.setting = _words(types), documents, setting
+        self.raw, self.tasks, self.method, self.rules = raw, tasks, method, rules
+        self.k, self.held_out, self.setting = k, held_out, setting
 
     def of(self, data: Labelled, backbone: Backbone):
         "A `starts.Ready`."
@@ -292,12 +315,10 @@ class TaskText:
         return Ready(source, {dataset.name: dataset.hash}, said, facts | dict(rules=self.rules))
 
     def _selfsup(self, data, backbone):
-        from metapt_nb.selfsup import SelfSupConfig
         from metapt_nb.starts import from_corpus
-        config = SelfSupConfig(k=self.k, sentence_length=data.max_length, seed=data.seed)
-        if self.types: config = replace(config, types=tuple(self.types))
-        if self.held_out is not None: config = replace(config, held_out=self.held_out)
-        return from_corpus(backbone, data.data, config, self.documents)
+        length = None if self.raw.released else data.max_length
+        config = self.raw.config(k=self.k, sentence_length=length, held_out=self.held_out, seed=data.seed)
+        return from_corpus(backbone, data.data, config, self.raw.documents)
 
     def _pool(self, data, backbone):
         from metapt_nb.starts import from_pool

@@ -497,7 +497,7 @@ def split_table(
     "The row numbers of every few-shot split."
     table = []
     for name, n_train, seed in dict.fromkeys((cell.dataset, cell.n_train, cell.seed) for cell in plan.cells):
-        split = few_shot(plan.data[name], n_train, scale.grid.n_dev, seed, scale.grid.n_test)
+        split = few_shot(plan.data[name], n_train, scale.grid.n_dev, seed, scale.grid.n_test, scale.grid.draw)
         named = dict(dataset=name, n_train=n_train, seed=seed, split=split.hash)
         for part in ("train", "dev", "test"): table.append(named | dict(part=part, rows=numbers(getattr(split, part))))
     return pd.DataFrame(table)

@@ -25,6 +25,8 @@ from .files import InputError, require
 from .formats import check_template
 from .live import Pace
 from .prompts import load_prompt, nearest_tokens, save_prompt
+from .regulariser import Regulariser
+from .starts import PSI, own_regulariser
 from .tune import TuneConfig, dev_score, tune_prompt
 from .widgets import (
     Picture, Shown, View, button, control, folded, panel, para, png, project_folder, row, table)
@@ -222,6 +224,7 @@ def find_prompts(
     "Saved prompts made for this backbone, by method and run; `InputError` for a file that is damaged."
     found = {}
     for path in sorted(Path(folder).glob("*/prompts/*.safetensors")):
+        if path.name.endswith(PSI): continue
         card = load_prompt(path)[1]
         if card["backbone_hash"] != backbone.hash or not _in_front(card): continue
         run = path.parts[-3]
@@ -251,6 +254,7 @@ class Side:
     prompt: torch.Tensor = None  # [L, d] of the best dev epoch, once tuned
     log: list = field(default_factory=list) # per epoch: train_loss, dev_accuracy, dev_loss
     temperature: float = None    # of its probabilities; None: not calibrated
+    psi: Regulariser = None      # that turns its gradients
 
     @property
     def now(self): return self.start if self.prompt is None else self.prompt
@@ -279,7 +283,7 @@ def tune_side(
         side.log.append(epoch)
         on_epoch()
 
-    tuned = tune_prompt(backbone, side.start, train, dev, config, keep).prompt
+    tuned = tune_prompt(backbone, side.start, train, dev, config, keep, side.psi).prompt
     side.temperature = dev_temperature(backbone, tuned, dev)
     side.prompt = tuned
 
@@ -299,11 +303,13 @@ def start_side(
     batch: Batch,       # of the task
     seed: int = 0,
     n_tokens: int = 20, # L of the plain ones
+    turned: bool = True, # whether its own ψ, where it has one, turns its gradients
 ) -> Side:
     "A side that starts from the initialisation of that name, as it stands."
     prompt = start_prompt(backbone, name, prompts, seed, n_tokens)
-    known = None if name in PLAIN else card_temperature(load_prompt(prompts[name])[1], batch)
-    return Side(name, prompt, temperature=known)
+    if name in PLAIN: return Side(name, prompt)
+    known = card_temperature(load_prompt(prompts[name])[1], batch)
+    return Side(name, prompt, temperature=known, psi=own_regulariser(prompts[name], backbone) if turned else None)
 
 # %% ../nbs/73_playground.ipynb #4bc13c03
 SIDES = dict(A="#3f90da", B="#ffa90e")
@@ -504,6 +510,7 @@ def _controls(names):
         b=start("vocabulary" if learnt else "random", "B starts from"),
         epochs=W.IntSlider(8, 1, 30, description="epochs"),
         rate=W.SelectionSlider(options=[.003, .01, .03, .1], value=.03, description="rate"),
+        turned=W.Checkbox(True, description="gradients turned by a start's own ψ", indent=False),
         seed=W.BoundedIntText(0, min=0, max=999, description="seed"))
 
 # %% ../nbs/73_playground.ipynb #afc897b3
@@ -611,9 +618,10 @@ def _side(self: Playground, name, task):
     "The side that starts from `name`, tuned where it is known under the controls' values."
     values, batch = self.values(), task.batch
     key = name, task.samples.data.hash, batch.words, batch.template, task.max_length
-    key += tuple(values[setting] for setting in ("epochs", "rate", "seed"))
+    key += tuple(values[setting] for setting in ("epochs", "rate", "seed", "turned"))
     if key not in self.tuned:
-        self.tuned[key] = start_side(self.backbone, name, self.prompts, batch, values["seed"], self.n_tokens)
+        self.tuned[key] = start_side(
+            self.backbone, name, self.prompts, batch, values["seed"], self.n_tokens, values["turned"])
     return self.tuned[key]
 
 @patch
@@ -631,9 +639,10 @@ def _paint(self: Playground):
         note = ""
         if not _first(self.prompts, "PPT", "MetaPT"):
             note = "No saved PPT or MetaPT prompt of this backbone under runs/ yet: 'make demo' makes both."
-        title = f"rate {values['rate']:g}, {values['epochs']} epochs, seed {values['seed']}"
-        self.show(play_look(
-            self.backbone, task, self._sides(task), self.inputs.tried(), values["epochs"], title, note))
+        sides, title = self._sides(task), f"rate {values['rate']:g}, {values['epochs']} epochs, seed {values['seed']}"
+        turned = [letter for letter, side in sides.items() if side.psi]
+        if turned: title += f", {' and '.join(turned)} turned by ψ"
+        self.show(play_look(self.backbone, task, sides, self.inputs.tried(), values["epochs"], title, note))
 
 @patch
 def refresh(self: Playground, change=None):

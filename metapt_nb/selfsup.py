@@ -49,7 +49,7 @@ class SelfSupConfig:
     pair_template: str = None  # with {sentence}, {other}, {mask}; `PAIR` by default
     choice_template: str = None # with {text}, {options}, {mask}; the unified form's by default
     centres: str = "embeddings" # what `scc` shows of a cluster, one of `CENTRES`, or "encoder" where widths agree
-    bare: bool = False         # letters are answered by bare pieces, as released, not by those that the text shows
+    bare: bool = None          # letters are answered by bare pieces, as released, not by those that the text shows
     validate: int = 10         # tasks to validate on
     released: bool = False     # three slips of the released code, see below
     seed: int = 0              # of clusters, documents held out and tasks to validate on
@@ -201,6 +201,11 @@ def _cut_options(backbone, options, length):
     flat = iter(backbone.first_pieces([option for own in options for option in own], length))
     return [[next(flat) for _ in own] for own in options]
 
+def _is_bare(backbone, bare):
+    "Whether letters are answered by bare pieces: as asked, or else where they are no whole pieces in a text."
+    if bare is not None: return bare
+    return any(len(pieces) > 1 for pieces in backbone.label_set(letters(2)).pieces)
+
 def encode_choice(
     backbone: Backbone,
     texts,                # n strings
@@ -209,13 +214,13 @@ def encode_choice(
     template: str = None, # with {text}, {options} and {mask}; the unified form's by default
     length: int = 64,     # tokens of a text
     option_length: int = 32,
-    bare: bool = False,   # as in `SelfSupConfig`
+    bare: bool = None,    # as in `SelfSupConfig`
 ) -> Batch:
     "Questions with lettered options, answered by a letter."
     fields = dict(text=backbone.first_pieces(texts, length))
     fields[OPTIONS] = [lettered(own) for own in _cut_options(backbone, options, option_length)]
     names = [letters(len(own)) for own in options]
-    template = template or default_template(fields)
+    template, bare = template or default_template(fields), _is_bare(backbone, bare)
     return backbone.encode(fields, labels, template=template, max_length=ANY_LENGTH, options=names, bare=bare)
 
 # %% ../nbs/32_selfsup.ipynb #b59cf903
@@ -253,7 +258,7 @@ def _write_centres(scene, rows):
     vectors = source.centres[torch.tensor(scene.clusters)]
     return source.backbone.encode(
         fields, _labels_of(rows), names, f"{{text}} ? {shown} ? The correct one is {{mask}}", ANY_LENGTH,
-        bare=config.bare, vectors=vectors)
+        bare=_is_bare(source.backbone, config.bare), vectors=vectors)
 
 # %% ../nbs/32_selfsup.ipynb #54608806
 @dataclass(frozen=True)
@@ -518,7 +523,7 @@ def ppt_batch(
     dataset: Dataset,     # of `next_sentence_pairs` or `next_sentence_choice`
     lengths: dict = None, # options -> (tokens of the text, of an option), or 2 -> tokens of either sentence of a pair
     template: str = None, # as in `encode_pairs`, `encode_choice`; one of `HARD_WORDS` for a hybrid prompt
-    bare: bool = False,   # as in `SelfSupConfig`
+    bare: bool = None,    # as in `SelfSupConfig`
 ) -> Batch:
     "Pre-training rows of PPT, encoded; rows with equally many options stand together."
     if dataset.options is None:

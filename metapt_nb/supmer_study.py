@@ -41,10 +41,10 @@ from .pool import open_pool
 from .pretrain import PretrainConfig, gate, ppt_train
 from .prompts import load_prompt, save_prompt
 from .readers import open_dataset
-from .regulariser import RegulariserConfig, load_regulariser, new_regulariser
+from .regulariser import RegulariserConfig, new_regulariser
 from .selfsup import HARD_WORDS, TASK_TYPES, SelfSupConfig, ppt_batch, selfsup_tasks, usual_k
 from .settings import environment, numbers, read_numbers, read_settings, settings_key
-from .starts import START_LEARNERS, clustered, keep_regulariser, psi_file
+from .starts import START_LEARNERS, clustered, keep_regulariser, own_regulariser, psi_file
 from .supmer import SupmerConfig
 from .tune import TuneConfig
 from .upstream import FILES
@@ -182,6 +182,7 @@ class StudyScale:
     "A size of the study; the values of `cpu`."
     backbone: str = "embedded"
     n_tokens: int = 20           # L
+    learned_in: str = "float32"  # number format in which starts are learned, whatever they are tuned in
     starts: tuple = tuple(ALL_STARTS)
     sets: tuple = ("movie", "amazon", "rotten_tomatoes") # targets that are always there
     published: tuple = ("sst2", "sst5", *SETS, "amazon5", "semeval_r") # further ones, where their files are
@@ -239,8 +240,7 @@ def _smoke():
         "tiny", n_tokens=4, sets=("movie", "amazon"), published=("sst2", "sst5", *SETS), part_sets=("movie",),
         unseen=("nyt",), pretrainings=(0,), shots=2, max_length=12,
         documents=12, k=3, samples=40, batch_size=8, rows=2, padded_to=64, selfsup=SelfSupConfig(
-            k=5, min_size=8, n_options=3, classes=2, sentence_length=8, option_length=4, held_out=.2, validate=1,
-            bare=True), # the miniature has no letter that begins a word
+            k=5, min_size=8, n_options=3, classes=2, sentence_length=8, option_length=4, held_out=.2, validate=1),
         protocol=Protocol(tune=tune, rates=(.03, .1), full=tune, full_rates=(1e-3,), n_test=10))
 
 def _gpu():
@@ -249,7 +249,7 @@ def _gpu():
     published = *StudyScale().published, "yelp5", "semeval_l"
     return StudyScale(
         n_tokens=100, published=published, part_sets=("movie", "rotten_tomatoes", *published),
-        unseen=("nyt", "tweets"), pretrainings=(0, 1, 2, 3, 4), max_length=128, documents=20000, samples=100_000, batch_size=64, rows=16,
+        unseen=("nyt", "tweets"), learned_in="auto", pretrainings=(0, 1, 2, 3, 4), max_length=128, documents=20000, samples=100_000, batch_size=64, rows=16,
         tasks_per_step=4, padded_to=412, psi_lr=1e-4, selfsup=SelfSupConfig(), protocol=Protocol(
             tune=tune, rates=(.01, .03, .1, .3), full=tune, full_rates=(1e-4, 3e-4), n_test=1000))
 
@@ -474,13 +474,13 @@ def write_study_cells(
 def _psi_of(start, file, backbone, seed):
     "The regulariser of a tuning."
     if start.turned == "random": return new_regulariser(backbone, RegulariserConfig(seed=100 + seed)).for_tuning()
-    return load_regulariser(psi_file(file), backbone)[0].for_tuning() if start.turned == "own" else None
+    return own_regulariser(file, backbone) if start.turned == "own" else None
 
 @dataclass
 class SupmerStudy:
     "A scale, run in one folder."
     out: Path
-    backbone: Backbone
+    backbone: Backbone  # that is tuned
     scale: StudyScale
     targets: dict       # name -> `Target`
     absent: tuple = ()  # published targets whose files are not there
@@ -494,6 +494,12 @@ class SupmerStudy:
         for own in self.targets.values():
             for text in (found.docs, load_dataset(self.scale.labelled)): require_apart(own.draw(0, 1, 1)[0], text)
         return found
+
+    @cached_property
+    def learning_backbone(self) -> Backbone:
+        "The same in the format that starts are learned in."
+        if self.scale.learned_in in ("auto", self.backbone.dtype_name): return self.backbone
+        return Backbone.load(self.scale.backbone, str(self.backbone.device), self.scale.learned_in)
 
     @property
     def chosen(self) -> dict: return {name: ALL_STARTS[name] for name in self.scale.starts}
@@ -523,15 +529,15 @@ class SupmerStudy:
 
     def learn_starts(self) -> dict: # (name, seed) -> file of the prompt
         "Learn the prompts that are not there yet; `pretraining.csv` lists all."
-        files, jobs, texts = {}, {}, {}
+        files, jobs, texts, backbone = {}, {}, {}, self.learning_backbone
         for name, start in self.chosen.items():
             for seed in self.scale.pretrainings if start.learner else ():
-                file = learned_file(self.out, self.backbone, start, seed, self.scale, self.corpus.docs.hash)
+                file = learned_file(self.out, backbone, start, seed, self.scale, self.corpus.docs.hash)
                 files[name, seed] = file
                 if _is_learned(file, start) or file in jobs: continue
                 key = start.text, start.types, start.learned.form
-                if key not in texts: texts[key] = study_text(self.corpus, start, self.scale, self.backbone)
-                jobs[file] = self.backbone, Learning(name, start, seed, texts[key]), self.scale, file
+                if key not in texts: texts[key] = study_text(self.corpus, start, self.scale, backbone)
+                jobs[file] = backbone, Learning(name, start, seed, texts[key]), self.scale, file
         calls = self.run_all(learn_study_start, jobs.values())
         for _ in tqdm(calls, total=len(jobs), desc="starts", disable=None): pass
         first = {}
