@@ -66,8 +66,8 @@ class Trial(NamedTuple):
 TRIALS = [
     *(Trial(types, bare) for types in ("nss", "scss", "scc") for bare in (True, False)),
     Trial("nsp"), Trial("scsp"),
-    Trial(), Trial(clip=1.), Trial(lr=.3), Trial("scsp+scc"), Trial("scsp+scc", start="SUPMER"),
-    Trial(start="SUPMER"), Trial(start="SUPMER", inner_lr=.1), Trial(samples=3840)]
+    Trial(), Trial(clip=1.), Trial("scsp+scc"), Trial("scsp+scc", start="SUPMER"),
+    Trial("scsp+scc", start="SUPMER", inner_lr=.1), Trial("scsp+scc", lr=.3)]
 
 
 def told(trial): return OUT/"trials"/f"{trial.name}.json"
@@ -77,7 +77,7 @@ def of_type(backbone, prompt, rows):
     "What a prompt makes of rows held out, beside the commonest answer and guessing."
     right = backbone.predict(prompt, rows) == rows.labels
     return dict(
-        rows=len(rows), accuracy=float(right.float().mean()), loss=float(choice_losses(backbone, prompt, rows).mean()),
+        held_out=len(rows), accuracy=float(right.float().mean()), loss=float(choice_losses(backbone, prompt, rows).mean()),
         commonest=majority(rows.labels.numpy()), chance=chance([len(own.words) for own in rows.own_sets]))
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np, torch, torch.nn.functional as F
 
-from .backbone import Backbone, Batch, concat, task_losses, task_states
+from .backbone import Backbone, Batch, TaskPair, concat, task_losses, task_states
 from .files import digest, require
 from .learners import check_source
 from .maml import sum_together, validator
