@@ -67,7 +67,7 @@ TRIALS = [
     *(Trial(types, bare) for types in ("nss", "scss", "scc") for bare in (True, False)),
     Trial("nsp"), Trial("scsp"),
     Trial(), Trial(clip=1.), Trial("scsp+scc"), Trial("scsp+scc", start="SUPMER"),
-    Trial("scsp+scc", start="SUPMER", inner_lr=.1), Trial("scsp+scc", lr=.3)]
+    Trial("scsp+scc", samples=3840), Trial("scsp+scc", start="SUPMER", samples=3840)]
 
 
 def told(trial): return OUT/"trials"/f"{trial.name}.json"
@@ -75,9 +75,9 @@ def told(trial): return OUT/"trials"/f"{trial.name}.json"
 
 def of_type(backbone, prompt, rows):
     "What a prompt makes of rows held out, beside the commonest answer and guessing."
-    right = backbone.predict(prompt, rows) == rows.labels
+    right = (backbone.predict(prompt, rows) == rows.labels).float()
     return dict(
-        held_out=len(rows), accuracy=float(right.float().mean()), loss=float(choice_losses(backbone, prompt, rows).mean()),
+        held_out=len(rows), accuracy=float(right.mean()), loss=float(choice_losses(backbone, prompt, rows).mean()),
         commonest=majority(rows.labels.numpy()), chance=chance([len(own.words) for own in rows.own_sets]))
 
 
@@ -86,7 +86,7 @@ def run(trial):
     backbone, corpus = Backbone.load(), Corpus(trial.scale)
     file = RUNS/f"{trial.name}.safetensors"
     learning = Learning(trial.start, ALL_STARTS[trial.start], 0, trial.text(corpus, backbone, trial.kinds))
-    learn_study_start(backbone, learning, trial.scale, file)
+    if not file.exists(): learn_study_start(backbone, learning, trial.scale, file) # which writes it last
     prompt, _ = load_prompt(file, backbone)
     found = {kind: of_type(backbone, prompt, trial.text(corpus, backbone, (kind,)).held_out) for kind in trial.kinds}
     row = load_json(file.with_suffix(".json"))

@@ -270,7 +270,8 @@ def out_of_reach(
     found = []
     for group in finding.settings:
         there = pool.targets.reindex(group).fillna(0).astype(int)
-        if there.sum() < LEAST: found.append(f"{there.sum()} targets of {' or '.join(group)}, an interval needs {LEAST}")
+        named = " or ".join(group)
+        if there.sum() < LEAST: found.append(f"{there.sum()} targets of {named}, an interval needs {LEAST}")
     missing = set(" ".join(pool.lacking.fillna("")).split())
     return found + [f"no {task} in the pool" for task in finding.tasks if task in missing]
 

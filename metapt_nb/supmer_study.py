@@ -202,7 +202,7 @@ class StudyScale:
     documents: int = 300         # of it, the first
     labelled: str = "alexa"      # labelled text of MetaPT's clusters
     k: int = 10                  # of these
-    samples: int = 1920          # pre-training rows of each start
+    samples: int = 3840          # pre-training rows of each start
     lr: float = .1               # of every learner, in units of `Backbone.scale`
     warmup: int = 2              # updates
     clip: float = None           # largest norm of a learner's gradient
@@ -244,8 +244,9 @@ def _smoke():
     "Every path in seconds; its numbers mean nothing."
     tune = TuneConfig(epochs=1, warmup=1, batch_size=16)
     return StudyScale(
-        "tiny", n_tokens=4, starts=tuple(ALL_STARTS), sets=("movie", "amazon"), published=("sst2", "sst5", *SETS), part_sets=("movie",),
-        unseen=("nyt",), pretrainings=(0,), shots=2, max_length=12,
+        "tiny", n_tokens=4, starts=tuple(ALL_STARTS), sets=("movie", "amazon"),
+        published=("sst2", "sst5", *SETS), part_sets=("movie",), unseen=("nyt",), pretrainings=(0,), shots=2,
+        max_length=12,
         documents=12, k=3, samples=40, batch_size=8, rows=2, padded_to=64, selfsup=SelfSupConfig(
             k=5, min_size=8, n_options=3, classes=2, sentence_length=8, option_length=4, held_out=.2, validate=1),
         protocol=Protocol(tune=tune, rates=(.03, .1), full=tune, full_rates=(1e-3,), n_test=10))
@@ -255,8 +256,9 @@ def _gpu():
     tune = TuneConfig(epochs=60, patience=15, batch_size=16)
     published = *StudyScale().published, "yelp5", "semeval_l"
     return StudyScale(
-        n_tokens=100, starts=tuple(ALL_STARTS), published=published, part_sets=("movie", "rotten_tomatoes", *published),
-        unseen=("nyt", "tweets"), pretrainings=(0, 1, 2, 3, 4), max_length=128, documents=20000, samples=100_000, batch_size=64, rows=16,
+        n_tokens=100, starts=tuple(ALL_STARTS), published=published,
+        part_sets=("movie", "rotten_tomatoes", *published), unseen=("nyt", "tweets"), pretrainings=(0, 1, 2, 3, 4),
+        max_length=128, documents=20000, samples=100_000, batch_size=64, rows=16,
         tasks_per_step=4, padded_to=412, psi_lr=1e-4, selfsup=SelfSupConfig(), protocol=Protocol(
             tune=tune, rates=(.01, .03, .1, .3), full=tune, full_rates=(1e-4, 3e-4), n_test=1000))
 
@@ -674,16 +676,18 @@ class SupmerRun:
         "One paragraph: backbone, budget, protocol, command."
         if not self.settings: return ""
         scale, facts, own = self.scale, self.settings, self.settings["backbone"]
+        rates, full_rates = (
+            ", ".join(map(str, some)) for some in (scale.protocol.rates, scale.protocol.full_rates))
         absent = f" Without their files, not run: {', '.join(facts['absent'])}." if facts["absent"] else ""
         return (
             f"Backbone {own['name']}, {own['dtype']} on {own['device']}; {scale.n_tokens} prompt rows; "
-            f"{scale.samples:,} rows for each learned start, {len(scale.pretrainings)} pre-trainings; tasks of raw text "
-            f"of the types {', '.join(scale.selfsup.types)}; "
+            f"{scale.samples:,} rows for each learned start, {len(scale.pretrainings)} pre-trainings; "
+            f"tasks of raw text of the types {', '.join(scale.selfsup.types)}; "
             f"{scale.shots} rows per class to train on and as many for dev, at most {scale.protocol.n_test} to "
             f"test on; tuned until dev has not improved for {scale.protocol.tune.patience} epochs, at most "
-            f"{scale.protocol.tune.epochs}, at rates {', '.join(map(str, scale.protocol.rates))} of which dev chooses, "
-            f"FT {', '.join(map(str, scale.protocol.full_rates))}; raw text {scale.corpus}, "
-            f"labelled text {scale.labelled}; `{facts['command']}`, {facts['date']}, {facts['cores']} cores.{absent}")
+            f"{scale.protocol.tune.epochs}, at rates {rates} of which dev chooses, FT {full_rates}; "
+            f"raw text {scale.corpus}, labelled text {scale.labelled}; "
+            f"`{facts['command']}`, {facts['date']}, {facts['cores']} cores.{absent}")
 
 def read_supmer_run(
     folder, # of its files
