@@ -214,7 +214,8 @@ class StudyScale:
     psi_lr: float = 1e-2         # of ψ's weights as they are
     regulariser: RegulariserConfig = RegulariserConfig(init="scaled")
     padded_to: int = 192         # tokens up to which the released ψ counts padding; no text may be longer
-    selfsup: SelfSupConfig = SelfSupConfig(LEARNABLE, sentence_length=32, option_length=16, validate=15)
+    selfsup: SelfSupConfig = SelfSupConfig(
+        LEARNABLE, held_out=.2, sentence_length=32, option_length=16, validate=40)
     protocol: Protocol = Protocol(
         tune=TuneConfig(epochs=12, patience=4, warmup=4, batch_size=8), rates=(.03, .1),
         full=TuneConfig(epochs=12, patience=4, warmup=4, batch_size=8), full_rates=(3e-4, 1e-3), n_test=200)

@@ -22,12 +22,17 @@ def with_pictures(body, outputs):
     return body, files
 
 
-def gains():
-    "The first picture of nbs/mpt/main.ipynb, as file -> bytes; nothing where no run is stored to draw."
-    cells = nbformat.read(ROOT/"nbs/mpt/main.ipynb", 4).cells
+TAKEN = { # file -> the page whose picture it is, and which of them
+    "nbs/results/mpt/gains.png": ("nbs/mpt/main.ipynb", 0),
+    "nbs/results/supmer/types.png": ("nbs/supmer/tasks.ipynb", -1),
+}
+
+
+def pictures_of(page):
+    "The pictures that a page shows, as bytes."
+    cells = nbformat.read(ROOT/page, 4).cells
     shown = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
-    pictures = [base64.b64decode(data["image/png"]) for data in shown if "image/png" in data]
-    return {"nbs/results/mpt/gains.png": picture for picture in pictures[:1]}
+    return [base64.b64decode(data["image/png"]) for data in shown if "image/png" in data]
 
 
 def from_root(body):
@@ -47,7 +52,8 @@ def render() -> dict:
     book = nbformat.read(ROOT/"nbs"/"index.ipynb", 4)
     body, made = MarkdownExporter(exclude_input=True).from_notebook_node(book)
     body, files = with_pictures(body, made["outputs"])
-    return {"README.md": tidy(from_root(body)).encode()} | files | gains()
+    taken = {name: pictures_of(page)[which] for name, (page, which) in TAKEN.items()}
+    return {"README.md": tidy(from_root(body)).encode()} | files | taken
 
 
 if __name__ == "__main__":
