@@ -26,7 +26,7 @@ from metapt_nb.supmer_study import ALL_STARTS, STUDY_SCALES, Corpus, Learning, l
 OUT = Path(__file__).parent.parent/"nbs/results/supmer"
 RUNS = Path("runs/selfsup")
 ALL = "all"
-VALIDATED = 15 # tasks held out, of up to sixteen rows
+HELD_OUT, VALIDATED = .1, 15 # share of the documents; tasks of up to sixteen rows
 KEPT = ("gate_rows", "gate_shares", "gate_before", "gate_after", "gate_p", "learned", "updates", "seconds", "moved")
 
 
@@ -53,7 +53,7 @@ class Trial(NamedTuple):
         return replace(
             own, samples=self.samples, lr=self.lr, clip=self.clip, optimizer=self.optimizer, rows=self.rows,
             tasks_per_step=self.tasks, corpus=self.corpus, inner_lr=self.inner_lr,
-            selfsup=replace(own.selfsup, validate=VALIDATED, bare=self.bare))
+            selfsup=replace(own.selfsup, held_out=HELD_OUT, validate=VALIDATED, bare=self.bare))
 
     @property
     def kinds(self): return tuple(TASK_TYPES) if self.types == ALL else tuple(self.types.split("+"))

@@ -122,6 +122,7 @@ def _of_pool(backbone, dataset, n, k, seed):
     learn, held_out = (
         [MetaTask(one.support, one.query) for one in found if (one.split == kept[one.task]) == last]
         for last in (False, True))
+    require(learn, f"{pool.source}: one split a task, and one is held out to watch by: give a pool with two")
     source = MetaTasks(learn, held_out)
     told = [(name, pool[name].said or "drawn rows") for name in kept]
     return Offer(source, learn[0].support[:1], told, {pool.source: source.name})
