@@ -303,7 +303,8 @@ class ModelTuning(Tuning):
         self.backbone = backbone
         # a prompt of no rows
         self.none = torch.empty(0, backbone.d, device=backbone.device, dtype=backbone.prompt_dtype)
-        opt = torch.optim.AdamW(backbone.model.parameters(), lr=0., weight_decay=config.weight_decay, fused=True)
+        fused = backbone.device.type in ("cpu", "cuda") # where there is such a step
+        opt = torch.optim.AdamW(backbone.model.parameters(), lr=0., weight_decay=config.weight_decay, fused=fused)
         super().__init__(opt, train, dev, config)
 
     def snapshot(self):
