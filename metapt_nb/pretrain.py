@@ -68,7 +68,7 @@ def noam(
     warmup: int,  # steps of linear rise
 ) -> float:       # 0 … 1
     "PPT's schedule (its `learning_rates.py`): up for `warmup` steps, then down with the square root of the step."
-    return min(1/(step + 1)**.5, (step + 1)/max(1, warmup)**1.5)*max(1, warmup)**.5
+    return constant(step, total, warmup)*min(1., (max(1, warmup)/(step + 1))**.5)
 
 SCHEDULES = dict(linear=linear_warmup, constant=constant, noam=noam)
 
