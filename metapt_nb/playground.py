@@ -647,7 +647,7 @@ def _paint(self: Playground):
 @patch
 def refresh(self: Playground, change=None):
     "Draw, or say what is wrong."
-    with self.guarded():
+    with self.drawing, self.guarded():
         self._paint()
         self.say("")
 
