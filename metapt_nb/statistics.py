@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MOST_TRAININGS', 'MOST_ENTRY', 'COLOURS', 'scores', 'majority', 'chance', 'gold_f1', 'union_f1', 'strays', 'recalls',
            'probability_scores', 'paired_differences', 'Interval', 'interval', 'Share', 'Tested', 'crossed_test',
-           'crossed_interval', 'trainings_needed', 'holm', 'paired', 'mean_sd', 'summary', 'markdown', 'plot_results',
-           'plot_paired', 'plot_forest', 'plot_curves', 'brier_score', 'calibration_error', 'plot_reliability',
-           'reliability']
+           'crossed_interval', 'paired_gaps', 'trainings_needed', 'holm', 'paired', 'mean_sd', 'summary', 'markdown',
+           'plot_results', 'plot_paired', 'plot_forest', 'plot_curves', 'brier_score', 'calibration_error',
+           'plot_reliability', 'reliability']
 
 # %% ../nbs/50_statistics.ipynb #bf6c4ac1
 import html, re
@@ -190,6 +190,22 @@ def crossed_interval(
 ) -> Interval:    # `n` counts the data sets
     "The 95 % interval of `crossed_test`."
     return Interval(*crossed_test(d)[:4])
+
+# %% ../nbs/50_statistics.ipynb #70dd2392
+def paired_gaps(
+    rows: pd.DataFrame,       # with label, dataset, seed, n_train and a metric; and pretrained, where there is one
+    a, b,                     # labels
+    metric: str = "accuracy",
+    unit: float = 100.,       # points of a score in 0 … 1
+) -> pd.Series:               # by (data set, source of chance, seed, n_train)
+    "a − b of every pair; where one pre-training served all pairs, the draw is what may have been another."
+    key, source = ["dataset", "seed", "n_train"], "pretrained" if "pretrained" in rows else "seed"
+    ours, theirs = (rows[rows.label == label].set_index(key) for label in (a, b))
+    gaps = ((ours[metric] - theirs[metric]).dropna()*unit).rename("gap").reset_index()
+    drawn = gaps.seed
+    for own in (theirs, ours):
+        if source in own and own[source].nunique() > 1: drawn = own[source].reindex(gaps.set_index(key).index).array
+    return gaps.assign(drawn=drawn).set_index(["dataset", "drawn", "seed", "n_train"]).gap
 
 # %% ../nbs/50_statistics.ipynb #3a9b581e
 MOST_TRAININGS = 200

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PAPER', 'PAPER_SD', 'PAPER_TABLE2', 'MARGIN', 'CLAIMS', 'IDLE', 'Run', 'read_run', 'gate_words', 'describe',
-           'rows_of', 'account', 'split_labels', 'Difference', 'paired_gaps', 'difference', 'Ratio', 'variance_ratio',
-           'first_epoch', 'steps_to_target', 'decide', 'same', 'Judged', 'Part', 'leads', 'levels', 'judged',
-           'undecided_words', 'judge_lead', 'judge_spread', 'lowest_recall', 'judge_terrible', 'judge_samples',
-           'judge_rows', 'judge_k', 'judge_map', 'judge_speed', 'Claim', 'not_run', 'unlearned', 'marks', 'hold',
-           'verdicts', 'plot_lines', 'plot_table']
+           'rows_of', 'account', 'split_labels', 'Difference', 'difference', 'Ratio', 'variance_ratio', 'first_epoch',
+           'steps_to_target', 'decide', 'same', 'Judged', 'Part', 'leads', 'levels', 'judged', 'undecided_words',
+           'judge_lead', 'judge_spread', 'lowest_recall', 'judge_terrible', 'judge_samples', 'judge_rows', 'judge_k',
+           'judge_map', 'judge_speed', 'Claim', 'not_run', 'unlearned', 'marks', 'hold', 'verdicts', 'plot_lines',
+           'plot_table']
 
 # %% ../nbs/53_verdicts.ipynb #23d42d74
 import json, os
@@ -22,10 +22,10 @@ from typing import NamedTuple
 import numpy as np, pandas as pd
 from scipy import stats
 
-from .experiments import SETS, Scale, experiment
+from .experiments import SETS, Scale, experiment, planned_rows
 from .files import require
 from .settings import read_numbers, read_settings
-from .statistics import COLOURS, crossed_test, holm, trainings_needed
+from .statistics import COLOURS, crossed_test, holm, paired_gaps, trainings_needed
 
 # %% ../nbs/53_verdicts.ipynb #34504f3c
 PAPER = { # Table 1: a number per data set, in the order of `experiments.SETS`
@@ -88,6 +88,13 @@ def gate_words(run: Run) -> str:
     learned = run.pretraining.learned.astype(bool)
     return f"{learned.sum()} of {len(learned)} pre-trainings learned on their own held-out rows."
 
+def _drawn_words(scale):
+    "How many draws there are, and pre-trainings."
+    if scale.draws == 1 and not scale.more_seeds: return f"{len(scale.seeds)} seeds"
+    trained = len({seed//scale.draws for seed in scale.seeds})
+    told = f"{len(scale.seeds)} draws from {trained} pre-trainings"
+    return told + f" and {len(scale.more_seeds)} more draws where it matters most"*bool(scale.more_seeds)
+
 def describe(run: Run) -> str:
     "One paragraph: backbone, data, budget and seeds behind every number."
     scale, settings, grid = run.scale, run.settings, run.scale.grid
@@ -95,7 +102,7 @@ def describe(run: Run) -> str:
     return (
         f"Backbone {scale.backbone} on {settings['backbone']['device']}, L = {scale.n_tokens}, "
         f"{grid.n_train} train and {grid.n_dev} dev samples, "
-        f"at most {grid.n_test} test rows and {grid.max_length} tokens, {len(scale.seeds)} seeds; "
+        f"at most {grid.n_test} test rows and {grid.max_length} tokens, {_drawn_words(scale)}; "
         f"pre-training on {texts}, "
         f"{scale.ppt.samples:,} labelled samples seen by PPT and {scale.meta.samples:,} by MetaPT, "
         f"at most {grid.tune.epochs} epochs of tuning. "
@@ -107,13 +114,7 @@ def rows_of(
     name: str,       # a key of `EXPERIMENTS`
 ) -> pd.DataFrame:   # cells with a column `label` in front; `attrs["missing"]`: how many there are not
     "The stored cells that a table or figure needs."
-    key = ["start", "pretrained", "dataset", "seed", "n_train"]
-    planned = [
-        (label, cell.start.key, cell.pretrained, cell.dataset, cell.seed, cell.n_train)
-        for label, cells in experiment(name, run.scale).items() for cell in cells]
-    found = pd.DataFrame(planned, columns=["label", *key]).merge(run.cells.drop_duplicates(key), on=key)
-    found.attrs["missing"] = len(planned) - len(found)
-    return found
+    return planned_rows(run.cells, name, run.scale)
 
 def account(
     run: Run,
@@ -157,23 +158,8 @@ class Difference:
 
     def __str__(self): return f"{self.mean:+.1f} [{self.low:+.1f}, {self.high:+.1f}], n = {self.n}"
 
-def paired_gaps(
-    rows: pd.DataFrame,       # of `rows_of`
-    a, b,                     # labels
-    metric: str = "accuracy",
-    unit: float = 100.,       # points of a score in 0 … 1
-) -> pd.Series:               # by (data set, source of chance, seed, n_train)
-    "a − b of every pair; where one pre-training served all pairs, the draw is what may have been another."
-    key, source = ["dataset", "seed", "n_train"], "pretrained" if "pretrained" in rows else "seed"
-    ours, theirs = (rows[rows.label == label].set_index(key) for label in (a, b))
-    gaps = ((ours[metric] - theirs[metric]).dropna()*unit).rename("gap").reset_index()
-    drawn = gaps.seed
-    for own in (theirs, ours):
-        if source in own and own[source].nunique() > 1: drawn = own[source].reindex(gaps.set_index(key).index).array
-    return gaps.assign(drawn=drawn).set_index(["dataset", "drawn", "seed", "n_train"]).gap
-
 def difference(
-    rows: pd.DataFrame,       # as in `paired_gaps`, like all that follow
+    rows: pd.DataFrame,       # of `rows_of`; as in `statistics.paired_gaps`, like all that follow
     a, b,
     metric: str = "accuracy",
     unit: float = 100.,

@@ -2,6 +2,7 @@
 
 Every notebook drawn from a fresh run, a worker killed, a Ray cluster, and names that outlive the next setting.
 """
+import json
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from metapt_nb.experiments import (
 from metapt_nb.maml import MetaConfig
 from metapt_nb.tune import FULL, PretrainConfig, TuneConfig
 from metapt_nb.upstream import write_toy
+from metapt_nb.verdicts import difference, read_run, rows_of
 
 pytestmark = pytest.mark.xdist_group("paper") # its runs are made once
 KEY = ["start", "pretrained", "dataset", "seed", "n_train"] # of a row of cells.csv
@@ -84,6 +86,20 @@ def test_a_killed_worker_loses_no_cell(toy, smoke, tmp_path):
     assert run.wait(timeout=240) == 0, run.stderr
     assert before < len(planned(*names)) == len(stored(out))
     assert set(stored(out)) == planned(*names)
+
+
+def test_a_second_round(toy, smoke, tmp_path):
+    "A difference that is not known well enough gets more draws, of its own starts alone; they stand in its table."
+    for folder in ("prompts", "cells"): shutil.copytree(smoke/folder, tmp_path/folder)
+    scale = replace(SCALES["smoke"], rounds=2, half_width=-1.)
+    rows = run_experiments(("table1",), scale, tmp_path, toy, workers=2, only=("PT", "PPT", "MetaPT"))
+    drawn = rows.groupby("start", sort=False).seed.unique().map(sorted).to_dict()
+    assert drawn == {
+        "PT": [0, 1], "PPT-pseudo-kmeans": [0, 1, 2, 3], "MetaPT-pseudo-kmeans": [0, 1, 2, 3]}
+    told = json.loads((tmp_path/"settings.json").read_text())["rounds"]
+    assert [one["draws"] for one in told] == [2, 4] and told[0]["core_hours"] < told[1]["core_hours"]
+    assert list(told[0]["half_widths"]) == ["MetaPT − PPT"]
+    assert difference(rows_of(read_run(folder=tmp_path), "table1"), "MetaPT", "PPT").n == 4*len(SETS)
 
 
 @pytest.mark.slow
