@@ -4,8 +4,12 @@
 cpu`, as that study does, and judges it on rows of documents held out. It writes to nbs/results/supmer: trials.csv, a
 row per trial with what the gate says, and types.csv, a row per trial and type of task that it learned. Finished trials
 are kept in its folder trials, killed ones go on. No labelled set is looked at.
+
+`python bench/selfsup.py rates FOLDER` tunes vocabulary rows, SUPMER's prompts of the run in FOLDER and the whole model on
+sets that the study does not have (METAPT_SETS names the published ones), at several rates: rates.csv, a row per tuning
+with its loss on test rows.
 """
-import json
+import json, os, sys
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,14 +18,19 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from metapt_nb.backbone import Backbone
+from metapt_nb.crosstask import tune_full, tune_starts
+from metapt_nb.data import load_dataset
 from metapt_nb.files import atomic, load_json, save_csv, save_json
 from metapt_nb.jobs import default_workers, run_jobs
+from metapt_nb.pool import open_pool
 from metapt_nb.pretrain import choice_losses
 from metapt_nb.prompts import load_prompt
 from metapt_nb.selfsup import TASK_TYPES
 from metapt_nb.settings import environment
+from metapt_nb.starts import own_regulariser
 from metapt_nb.statistics import chance, majority
-from metapt_nb.supmer_study import ALL_STARTS, STUDY_SCALES, Corpus, Learning, learn_study_start, study_text
+from metapt_nb.supmer_study import (
+    ALL_STARTS, STUDY_SCALES, Corpus, Learning, Target, learn_study_start, learned_file, study_text)
 
 OUT = Path(__file__).parent.parent/"nbs/results/supmer"
 RUNS = Path("runs/selfsup")
@@ -112,4 +121,44 @@ def main():
     with atomic(OUT/"trials.json") as tmp: tmp.write_text(json.dumps(environment(Backbone.load()), indent=1))
 
 
-if __name__ == "__main__": main()
+RATES, FULL_RATES, SEEDS, POOLED = (.03, .1, .3), (3e-4, 1e-3), (0, 1), ("emotion", "scitail")
+
+
+def development():
+    "Sets that the study neither tunes nor tests on."
+    pool = open_pool(Path(os.environ["METAPT_SETS"])/"crossfit_kshot")
+    return [Target("alexa", load_dataset("alexa")), *(Target(name, pool[name]) for name in POOLED)]
+
+
+def starts_of_run(folder, backbone, seed):
+    "Where tuning begins, and what turns its gradients."
+    scale, start = STUDY_SCALES["cpu"], ALL_STARTS["SUPMER"]
+    file = learned_file(folder, backbone, start, seed, scale, Corpus(scale).docs.hash)
+    prompts = {"PT": backbone.init_prompt(scale.n_tokens, seed=seed), "SUPMER": load_prompt(file, backbone)[0]}
+    return prompts, [None, own_regulariser(file, backbone)]
+
+
+def tuned_rows(backbone, target, seed, prompts, psis):
+    "One split of a set: each start at each rate, and FT; what dev chose comes to on the test rows."
+    scale = STUDY_SCALES["cpu"]
+    protocol = replace(scale.protocol, rates=RATES, full_rates=FULL_RATES, n_test=400)
+    parts = target.encode(backbone, seed, replace(scale, protocol=protocol))
+    tried = dict(zip(prompts, tune_starts(backbone, list(prompts.values()), parts, protocol, seed, psis)))
+    for name, found in (tried | {"FT": tune_full(backbone, parts, protocol, seed)}).items():
+        for rate, tuned in zip(FULL_RATES if name == "FT" else RATES, found):
+            loss = choice_losses(tuned.backbone or backbone, tuned.prompt, parts.test).mean()
+            yield dict(
+                dataset=target.name, seed=seed, start=name, rate=rate, loss=float(loss), epochs=len(tuned.log) - 1,
+                settled=tuned.settled, dev_loss=tuned.log.dev_loss.min(), dev_loss_before=tuned.log.dev_loss[0])
+
+
+def rates(folder):
+    backbone, rows = Backbone.load(), []
+    for seed in SEEDS:
+        prompts, psis = starts_of_run(folder, backbone, seed)
+        for target in tqdm(development(), desc=f"rates, seed {seed}", disable=None):
+            rows += tuned_rows(backbone, target, seed, prompts, psis)
+            save_csv(OUT/"rates.csv", pd.DataFrame(rows).round(4))
+
+
+if __name__ == "__main__": rates(sys.argv[2]) if sys.argv[1:2] == ["rates"] else main()

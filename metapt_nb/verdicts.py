@@ -163,9 +163,11 @@ def difference(
     a, b,
     metric: str = "accuracy",
     unit: float = 100.,
+    family=None,              # function: data set -> what counts as one set; each for itself by default
 ) -> Difference:
     "a − b, paired; its interval is over data sets and pre-trainings, see `statistics.crossed_interval`."
     gaps = paired_gaps(rows, a, b, metric, unit)
+    if family is not None: gaps = gaps.rename(family, level="dataset")
     means, found = gaps.groupby("dataset").mean(), crossed_test(gaps)
     wins = int((means > 0).sum())
     return Difference(len(gaps), *found[1:4], wins, len(means), found.p, found.p_within(MARGIN))
