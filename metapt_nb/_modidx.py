@@ -1948,6 +1948,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                         'metapt_nb.supmer_study.StudyScale': ('supmer_study.html#studyscale', 'metapt_nb/supmer_study.py'),
                                         'metapt_nb.supmer_study.StudyScale.learning': ( 'supmer_study.html#studyscale.learning',
                                                                                         'metapt_nb/supmer_study.py'),
+                                        'metapt_nb.supmer_study.StudyScale.tuning': ( 'supmer_study.html#studyscale.tuning',
+                                                                                      'metapt_nb/supmer_study.py'),
                                         'metapt_nb.supmer_study.StudyStart': ('supmer_study.html#studystart', 'metapt_nb/supmer_study.py'),
                                         'metapt_nb.supmer_study.StudyStart.learned': ( 'supmer_study.html#studystart.learned',
                                                                                        'metapt_nb/supmer_study.py'),

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['FORMS', 'SUPMER', 'STUDY_STARTS', 'FORMS_OF_PPT', 'PARTS_OF_SUPMER', 'ALL_STARTS', 'SETS', 'DOMAINS', 'FILMS', 'SOFT',
-           'LEARNABLE', 'STUDY_SCALES', 'HELD_OUT', 'TEXTS', 'LOGGED', 'FOLLOWED', 'RESULT_COLUMNS', 'RIVALS',
-           'TUNED_OTHERWISE', 'SWITCHED_OFF', 'SUPMER_CLAIMS', 'StudyStart', 'starts_of', 'PublishedSet', 'family',
-           'Target', 'open_target', 'StudyScale', 'Rows', 'Source', 'Corpus', 'study_text', 'Learning', 'learned_file',
-           'learn_study_start', 'StudyCell', 'study_file', 'write_study_cells', 'SupmerStudy', 'open_supmer_study',
-           'SupmerRun', 'read_supmer_run', 'in_order', 'score_table', 'gaps', 'plot_gaps', 'possible', 'judge_ahead',
-           'judge_same', 'judge_selection', 'StudyClaim', 'supmer_findings']
+           'LEARNABLE', 'LEFT_OUT', 'STUDY_SCALES', 'HELD_OUT', 'TEXTS', 'LOGGED', 'FOLLOWED', 'RESULT_COLUMNS',
+           'RIVALS', 'TUNED_OTHERWISE', 'SWITCHED_OFF', 'SUPMER_CLAIMS', 'StudyStart', 'starts_of', 'PublishedSet',
+           'family', 'Target', 'open_target', 'StudyScale', 'Rows', 'Source', 'Corpus', 'study_text', 'Learning',
+           'learned_file', 'learn_study_start', 'StudyCell', 'study_file', 'write_study_cells', 'SupmerStudy',
+           'open_supmer_study', 'SupmerRun', 'read_supmer_run', 'in_order', 'score_table', 'gaps', 'plot_gaps',
+           'possible', 'judge_ahead', 'judge_same', 'judge_selection', 'StudyClaim', 'supmer_findings']
 
 # %% ../nbs/59_supmer_study.ipynb #a8fa52a0
 import json, os
@@ -195,13 +195,14 @@ def open_target(
 
 # %% ../nbs/59_supmer_study.ipynb #8e3cb201
 LEARNABLE = ("scsp", "scc") # types of task of which a prompt of `cpu` learns something
+LEFT_OUT = ("last task only", "only scsp", "only scc", "PPT, NSS", "PPT, hybrid") # of `cpu`, for want of time
 
 @dataclass(frozen=True)
 class StudyScale:
     "A size of the study; the values of `cpu`."
     backbone: str = "embedded"
     n_tokens: int = 20           # L
-    starts: tuple = tuple(name for name in starts_of(LEARNABLE) if name != "last task only")
+    starts: tuple = tuple(name for name in starts_of(LEARNABLE) if name not in LEFT_OUT)
     sets: tuple = ("movie", "amazon") # targets that are always there
     published: tuple = ("sst2", "sst5", *SETS, "amazon5", "semeval_r") # further ones, where their files are
     part_sets: tuple = ("movie", "trec", "rte") # those on which forms of PPT and parts of SUPMER are tried
@@ -228,9 +229,19 @@ class StudyScale:
     selfsup: SelfSupConfig = SelfSupConfig(
         LEARNABLE, held_out=.2, sentence_length=32, option_length=16, validate=40)
     protocol: Protocol = Protocol(
-        tune=TuneConfig(epochs=12, patience=4, warmup=4, batch_size=8), rates=(.1, .3),
+        tune=TuneConfig(epochs=12, patience=4, warmup=4, batch_size=8), rates=(.3,),
         full=TuneConfig(epochs=12, patience=4, warmup=4, batch_size=8), full_rates=(1e-3,), n_test=200)
+    updates: int = 80            # of a tuning, about and at most; sets of many classes have fewer epochs
     test_selected: tuple = ("PT", "SUPMER") # tuned on these once more, with test in place of dev
+
+    def tuning(self,
+        n_train: int, # rows
+    ) -> Protocol:
+        "How a target is tuned on."
+        def within(config):
+            most = max(1, round(self.updates*config.batch_size/n_train))
+            return replace(config, epochs=min(config.epochs, most))
+        return replace(self.protocol, tune=within(self.protocol.tune), full=within(self.protocol.full))
 
     def learning(self,
         start: StudyStart,
@@ -464,8 +475,8 @@ def study_file(
     prompt = b"" if cell.prompt is None else cell.prompt.double().cpu().numpy().tobytes()
     psi = "" if cell.psi is None else cell.psi.hash
     hashes = (f"{name} {own.hash}" for name, own in targets.items())
-    how = cell.form, cell.seed, cell.selected, scale.shots, scale.max_length, settings_key(scale.protocol)
-    key = digest(backbone.hash, backbone.dtype, *how, prompt, psi, *hashes)
+    how = cell.form, cell.seed, cell.selected, scale.shots, scale.max_length, scale.updates
+    key = digest(backbone.hash, backbone.dtype, *how, settings_key(scale.protocol), prompt, psi, *hashes)
     name = cell.start.replace(", ", "-").replace(" ", "-")
     return Path(out)/"cells"/f"{name}-{cell.target}-{cell.seed}-{key}.json"
 
@@ -485,8 +496,9 @@ def write_study_cells(
     files,              # of their rows
 ):
     "Tune and test some cells; write their rows."
-    first, protocol = cells[0], scale.protocol
+    first = cells[0]
     encoded = {name: own.encode(backbone, first.seed, scale, first.form) for name, own in targets.items()}
+    protocol = scale.tuning(len(encoded[first.target].train))
     rates = protocol.full_rates if first.prompt is None else protocol.rates
     for cell, tried, file in zip(cells, _tried(backbone, cells, encoded[first.target], protocol), files):
         rows = [
