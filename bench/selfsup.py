@@ -5,9 +5,9 @@ cpu`, as that study does, and judges it on rows of documents held out. It writes
 row per trial with what the gate says, and types.csv, a row per trial and type of task that it learned. Finished trials
 are kept in its folder trials, killed ones go on. No labelled set is looked at.
 
-`python bench/selfsup.py rates FOLDER` tunes vocabulary rows, SUPMER's prompts of the run in FOLDER and the whole model on
-sets that the study does not have (METAPT_SETS names the published ones), at several rates: rates.csv, a row per tuning
-with its loss on test rows.
+`python bench/selfsup.py rates FOLDER` tunes vocabulary rows, SUPMER's prompts of the run in FOLDER and the whole model
+on sets that the study does not have (METAPT_SETS names the published ones), at several rates: rates.csv, a row per
+tuning with its loss on test rows.
 """
 import json, os, sys
 from dataclasses import replace

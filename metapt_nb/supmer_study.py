@@ -214,7 +214,7 @@ class StudyScale:
     documents: int = 300         # of it, the first
     labelled: str = "alexa"      # labelled text of MetaPT's clusters
     k: int = 10                  # of these
-    samples: int = 3840          # pre-training rows of each start; those of partners to be mixed with come on top
+    samples: int = 3840          # pre-training rows of each start; partners' rows come on top
     lr: float = .1               # of every learner, in units of `Backbone.scale`
     warmup: int = 2              # updates
     clip: float = None           # largest norm of a learner's gradient
@@ -248,9 +248,9 @@ class StudyScale:
         seed: int,
     ) -> PretrainConfig:
         "The settings of a start's learner."
-        mixed = start.learner == "supmer" and start.curriculum # a partner for every two halves of a task
+        mixed = start.learner == "supmer" and start.curriculum # a partner for the two halves of each task
         shared = dict(
-            lr=self.lr, samples=self.samples*3//2 if mixed else self.samples, warmup=self.warmup, clip=self.clip, optimizer=self.optimizer,
+            lr=self.lr, samples=self.samples*(2 + mixed)//2, warmup=self.warmup, clip=self.clip, optimizer=self.optimizer,
             validate_every=10**9, select="last", seed=seed)
         if start.learner == "ppt": return PretrainConfig(batch_size=self.batch_size, **shared)
         shared |= dict(

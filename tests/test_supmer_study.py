@@ -90,7 +90,8 @@ def test_pages_draw_half_a_run(whole, tmp_path):
     rows = pd.read_csv(whole/"results.csv")
     rows[rows.start.isin(["PT", "FT"])].to_csv(tmp_path/"results.csv", index=False)
     for name in PAGE_NAMES:
-        assert "so far; not yet run: PPT, NSP; PPT, unified" in drawn(PAGES/f"{name}.ipynb", METAPT_SUPMER=str(tmp_path))
+        page = drawn(PAGES/f"{name}.ipynb", METAPT_SUPMER=str(tmp_path))
+        assert "so far; not yet run: PPT, NSP; PPT, unified" in page
 
 
 def test_published_sets_are_read(tmp_path, monkeypatch):
