@@ -250,8 +250,8 @@ class StudyScale:
         "The settings of a start's learner."
         mixed = start.learner == "supmer" and start.curriculum # a partner for the two halves of each task
         shared = dict(
-            lr=self.lr, samples=self.samples*(2 + mixed)//2, warmup=self.warmup, clip=self.clip, optimizer=self.optimizer,
-            validate_every=10**9, select="last", seed=seed)
+            lr=self.lr, samples=self.samples*(2 + mixed)//2, warmup=self.warmup, clip=self.clip,
+            optimizer=self.optimizer, validate_every=10**9, select="last", seed=seed)
         if start.learner == "ppt": return PretrainConfig(batch_size=self.batch_size, **shared)
         shared |= dict(
             support=self.rows, query=self.rows, tasks_per_step=self.tasks_per_step, inner_lr=self.inner_lr)
