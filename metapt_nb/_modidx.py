@@ -224,6 +224,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                   'metapt_nb.browse._every_row': ('browse.html#_every_row', 'metapt_nb/browse.py'),
                                   'metapt_nb.browse._made_by': ('browse.html#_made_by', 'metapt_nb/browse.py'),
                                   'metapt_nb.browse._means_table': ('browse.html#_means_table', 'metapt_nb/browse.py'),
+                                  'metapt_nb.browse._of_starts': ('browse.html#_of_starts', 'metapt_nb/browse.py'),
                                   'metapt_nb.browse._spread_words': ('browse.html#_spread_words', 'metapt_nb/browse.py'),
                                   'metapt_nb.browse.browse_look': ('browse.html#browse_look', 'metapt_nb/browse.py'),
                                   'metapt_nb.browse.by_setting': ('browse.html#by_setting', 'metapt_nb/browse.py'),

@@ -30,6 +30,12 @@ class Run:
     @property
     def command(self): return self.settings.get("command", "not recorded")
 
+def _of_starts(results):
+    "Rows of a study of starts that dev chose; a test on another domain is a data set of its own."
+    rows = results[results.selected == "dev"].rename(columns=dict(start="method"))
+    both = rows.dataset + " → " + rows.tested
+    return rows.assign(dataset=rows.dataset.where(rows.tested == rows.dataset, both))
+
 def read_run(
     folder: Path, # with results.csv and settings.json
 ) -> Run:
@@ -40,6 +46,7 @@ def read_run(
     except ValueError as e:
         raise InputError(f"{folder}: results.csv or settings.json is damaged ({e}): run its command again") from e
     if "setting" in results: results = results.rename(columns=ACROSS)
+    if "selected" in results: results = _of_starts(results)
     lacking = sorted({"method", "dataset", "seed"} - set(results.columns))
     require(not lacking, f"{folder/'results.csv'}: no column {', '.join(lacking)}: run its command again")
     return Run(results, settings)
@@ -60,8 +67,8 @@ def stored_runs(
     "Runs under `nbs/results` and `runs` that have results and settings; `InputError` for a file that is damaged."
     project = Path(project or project_folder())
     found = {}
-    for pattern in ("nbs/results/**/results.csv", "runs/*/results.csv", "runs/cross-task/*/results.csv"):
-        for path in sorted(project.glob(pattern)):
+    for pattern in ("nbs/results/**", "runs/*", "runs/cross-task/*", "runs/supmer/*"):
+        for path in sorted(project.glob(f"{pattern}/results.csv")):
             if not (path.parent/"settings.json").exists(): continue # not finished
             name = str(path.parent.relative_to(project)).removeprefix("nbs/")
             found |= by_setting(name, read_run(path.parent))
