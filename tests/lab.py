@@ -96,6 +96,8 @@ def chromium():
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
         browser.set_script_timeout(300)
+        # JupyterLab takes the notebook that has the focus for the current one; a headless page has none of its own
+        browser.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", dict(enabled=True))
         try: yield browser
         finally: browser.quit()
 
