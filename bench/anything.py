@@ -60,7 +60,7 @@ def of_packages(folder):
 
 
 def size(n_train, n_dev, n_test=300, epochs=30):
-    return GridConfig(n_train, n_dev, n_test, max_length=64, tune=TuneConfig(epochs=epochs))
+    return GridConfig(n_train, n_dev, n_test, max_length=64, tune=TuneConfig(epochs=epochs), draw="balanced")
 
 
 STUDIES = dict(
@@ -76,7 +76,7 @@ STUDIES = dict(
 
 def yardstick(dataset, config, seed):
     "What the accuracy of a cell is to be compared with, on its own test rows."
-    test = few_shot(dataset, config.n_train, config.n_dev, seed, config.n_test).test
+    test = few_shot(dataset, config.n_train, config.n_dev, seed, config.n_test, config.draw).test
     options = [len(dataset.options[row]) if dataset.options else len(dataset.classes) for row in test]
     return dict(
         dataset=dataset.name, seed=seed, rows=len(dataset), options=max(options),

@@ -270,7 +270,7 @@ def bench_compile(backbone, texts, K=2, m=4, L=20):
 
 def bench_tuning(backbone, data, seeds=range(5), epochs=3):
     "Few-shot tuning of one prompt per seed, together and one after another."
-    splits = [few_shot(data, 40, 40, seed) for seed in seeds]
+    splits = [few_shot(data, 40, 40, seed, draw="balanced") for seed in seeds]
     batch = backbone.encode(data.texts, data.labels, max_length=64)
     train = [batch[torch.as_tensor(split.train)] for split in splits]
     dev = [batch[torch.as_tensor(split.dev)] for split in splits]

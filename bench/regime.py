@@ -1,27 +1,28 @@
 """What it takes for a prompt to learn from labelled text: rates, batches, inner steps, rules and first rows.
 
-`python bench/regime.py CORPUS`, where CORPUS is movie or yelp5 (with METAPT_DATA naming the upstream files), trains a
-prompt for each trial below on the corpus's train rows and follows it on rows held out, at the corpus's own five words.
+`python bench/regime.py CORPUS [TRIAL …]`, where CORPUS is movie or yelp5 (with METAPT_DATA naming the upstream files),
+trains a prompt for each trial below, or for those named, on the corpus's train rows and follows it on rows held out, at
+the corpus's own five words.
 It writes to nbs/results/regime: curves.csv, a row per trial and look at the held-out rows, and trials.csv, a row per
 trial with what the gate says of it. Finished trials are kept in the folder trials beside them; the curve of a killed
 one begins where it goes on.
-`python bench/regime.py CORPUS starts` tunes the prompts of TUNED on a few rows of development sets: tuned.csv.
+`python bench/regime.py CORPUS starts` tunes the prompts of TUNED on a few rows of development sets: tuned.csv;
+`python bench/regime.py CORPUS rates` tunes plain prompts, a learned one and the whole model at several rates: rates.csv.
 None of the data sets of the paper's tables is looked at.
 """
 import json, sys, time
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np, pandas as pd
+import numpy as np, pandas as pd, torch
 from tqdm.auto import tqdm
 
 from metapt_nb.backbone import Backbone
 from metapt_nb.cluster import make_tasks
 from metapt_nb.data import load_dataset
-from metapt_nb.evaluate import GridCell, GridConfig, group_cells, run_groups, test_scores
+from metapt_nb.evaluate import GridCell, GridConfig, group_cells, run_groups
 from metapt_nb.experiments import balanced
 from metapt_nb.files import atomic, save_csv
-from metapt_nb.inner_step import both_losses
 from metapt_nb.jobs import default_workers, run_jobs
 from metapt_nb.maml import split_tasks
 from metapt_nb.pretrain import gate
@@ -29,12 +30,14 @@ from metapt_nb.prompts import load_prompt, save_prompt
 from metapt_nb.rules import RULES, rule_set, ruled_tasks, under_rule
 from metapt_nb.settings import environment
 from metapt_nb.starts import clustered, learn_from
+from metapt_nb.statistics import scores
 from metapt_nb.tune import TuneConfig
 
 OUT = Path(__file__).parent.parent/"nbs/results/regime"
 RUNS = Path("runs/regime")
 ROWS, HELD_OUT, K, L, LENGTH = 16000, 500, 10, 20, 64
 ASKED = "How does the writer of this text rate what it is about: is it terrible, bad, maybe, good or great?"
+RATES, FULL_RATES, RATE = (.01, .03, .1, .3), (1e-4, 3e-4, 1e-3), .03 # of few-shot tuning
 DEVELOPMENT = ("movie", "amazon", "nyt", "tweets", "alexa")
 
 
@@ -46,6 +49,7 @@ class Trial(NamedTuple):
     rules: str = "one"      # a key of `rules.RULE_SETS`
     method: str = "kmeans"  # how the parts are made, a key of `cluster.METHODS`; "none" makes one part of all rows
     init: str = "vocab"     # where learning begins, as in `Backbone.init_prompt`
+    restricted: bool = False # whether label words compete with each other alone
     seed: int = 0
 
 
@@ -55,7 +59,7 @@ def ppt(lr, batch, samples=4000, **more):
 
 def meta(lr, samples=4000, tasks=2, support=4, query=4, **more):
     return dict(
-        lr=lr, tasks_per_step=tasks, support=support, query=query, samples=samples, validate_every=500,
+        lr=lr, tasks_per_step=tasks, support=support, query=query, samples=samples, validate_every=samples//2,
         select="last", **more)
 
 
@@ -73,6 +77,9 @@ TRIALS = [
     Trial("pooled", "multitask", meta(.1)),
     Trial("constant", "ppt", ppt(.1, 16, schedule="constant")),
     Trial("text", "ppt", ppt(.1, 16), init="text"),
+    Trial("ppt restricted", "ppt", ppt(.1, 16), restricted=True),
+    Trial("maml restricted", "maml", meta(.1), restricted=True),
+    Trial("ppt sizes restricted", "ppt", ppt(.1, 16), "sizes", restricted=True),
     *(Trial(f"ppt {rules}", "ppt", ppt(.1, 16), rules) for rules in ("sizes", "words", "meanings", "all")),
     *(Trial(f"maml {rules} {method}", "maml", meta(.1), rules, method)
       for rules in ("sizes", "words", "meanings", "all") for method in ("kmeans", "random", "none")),
@@ -80,13 +87,15 @@ TRIALS = [
     *(Trial(f"{learner} sizes long", learner, settings, "sizes")
       for learner, settings in dict(ppt=ppt(.1, 16, 16000), maml=meta(.1, 16000)).items())]
 TUNED = ("ppt 0.03 4", "ppt 0.1 16", "maml 0.1", "ppt sizes", "maml sizes kmeans", "ppt long", "maml long",
-         "ppt sizes long", "maml sizes long")
+         "ppt sizes long", "maml sizes long", "ppt restricted", "ppt sizes restricted")
 
 
 def corpus_rows(name):
     "Train rows and rows held out, of five classes each."
     dataset = load_dataset(name)
-    if dataset.split is not None: return balanced(dataset.part("train"), ROWS), balanced(dataset.part("dev"), HELD_OUT)
+    if dataset.split is not None:
+        train, dev = dataset.part("train"), dataset.part("dev")
+        return balanced(train, min(ROWS, len(train))), balanced(dev, HELD_OUT)
     shuffled = dataset.rows(np.random.default_rng(0).permutation(len(dataset)))
     return shuffled.rows(range(HELD_OUT, len(shuffled))), shuffled.rows(range(HELD_OUT))
 
@@ -99,7 +108,8 @@ def parts_of(text, method):
 
 def source_of(backbone, text, trial):
     "The tasks of a trial."
-    made = ruled_tasks(backbone, text, parts_of(text, trial.method), rule_set(trial.rules), max_length=LENGTH)
+    how = dict(max_length=LENGTH, restricted=trial.restricted)
+    made = ruled_tasks(backbone, text, parts_of(text, trial.method), rule_set(trial.rules), **how)
     return clustered(backbone, made.batch, made.parts)
 
 
@@ -109,9 +119,12 @@ class Followed:
         self.backbone, self.held_out, self.every = backbone, held_out, every
         self.rows, self.next = [], every
 
+    @torch.no_grad()
     def look(self, prompt, **when):
-        losses = both_losses(self.backbone, prompt, self.held_out)
-        self.rows.append(when | losses._asdict() | test_scores(self.backbone, prompt, self.held_out))
+        said, truth = self.backbone.log_probs(prompt, self.held_out), self.held_out.labels
+        right = said.gather(1, truth[:, None])[:, 0]
+        losses = dict(full=-right.mean().item(), choice=(said.logsumexp(1) - right).mean().item())
+        self.rows.append(when | losses | scores(truth.numpy(), said.argmax(1).numpy()))
 
     def __call__(self, trainer):
         if trainer.seen < self.next and trainer.used < trainer.budget: return
@@ -131,12 +144,13 @@ def look_ahead(validation):
     return float((validation.loss_before - validation.loss).iloc[-1])
 
 
-def row_of(trial, run, found):
+def row_of(backbone, trial, run, found):
     "A trial's settings, what it cost and what the gate says."
     settings = {name: value for name, value in trial.settings.items() if name not in ("select", "validate_every")}
     return dict(
         trial=trial.name, learner=trial.learner, rules=trial.rules, method=trial.method, init=trial.init,
-        seed=trial.seed, **settings, seen=run.seen, updates=run.steps, seconds=round(run.seconds, 1),
+        restricted=trial.restricted, seed=trial.seed, **settings, seen=run.seen, updates=run.steps,
+        seconds=round(run.seconds, 1), dtype=backbone.dtype_name,
         look_ahead=look_ahead(run.validation), **found._asdict(), learned=found.learned, date=time.strftime("%Y-%m-%d"))
 
 
@@ -145,12 +159,12 @@ def run_trial(corpus, trial):
     backbone, (text, held_out) = Backbone.load(), corpus_rows(corpus)
     rows = under_rule(backbone, held_out, RULES["five"], max_length=LENGTH)
     start = backbone.init_prompt(L, trial.init, trial.seed, ASKED if trial.init == "text" else None)
-    followed, checkpoint = Followed(backbone, rows, 500), file_of(corpus, trial, ".pt")
+    followed, checkpoint = Followed(backbone, rows, 1000), file_of(corpus, trial, ".pt")
     settings = dict(trial.settings, seed=trial.seed)
     followed.look(start, seen=0, step=0, seconds=0.)
     run = learn_from(
         backbone, start, source_of(backbone, text, trial), trial.learner, checkpoint, on_step=followed, **settings)
-    row = row_of(trial, run, gate(backbone, start, run.prompt, rows))
+    row = row_of(backbone, trial, run, gate(backbone, start, run.prompt, rows))
     save_prompt(file_of(corpus, trial, ".safetensors"), run.prompt, backbone, rows, method=trial.name)
     with atomic(file_of(corpus, trial)) as tmp: tmp.write_text(json.dumps(dict(row=row, curve=followed.rows)))
     checkpoint.unlink()
@@ -165,29 +179,59 @@ def collect(corpus):
     save_csv(OUT/corpus/"curves.csv", pd.concat(curves).round(5))
 
 
-def main(corpus):
+def main(corpus, names):
     for folder in (OUT/corpus/"trials", RUNS/corpus): folder.mkdir(parents=True, exist_ok=True)
-    left = [(corpus, trial) for trial in TRIALS if not file_of(corpus, trial).exists()]
+    wanted = [trial for trial in TRIALS if not names or trial.name in names]
+    left = [(corpus, trial) for trial in wanted if not file_of(corpus, trial).exists()]
     for _ in tqdm(run_jobs(run_trial, left, default_workers()), total=len(left), desc="trials", disable=None):
         collect(corpus)
     collect(corpus)
     with atomic(OUT/corpus/"settings.json") as tmp: tmp.write_text(json.dumps(environment(Backbone.load()), indent=1))
 
 
-def tune_starts(corpus):
-    "Few-shot tuning from some of the prompts on development sets."
-    backbone = Backbone.load()
-    config = GridConfig(n_test=500, tune=TuneConfig(lr=.03, epochs=30, patience=5), draw="natural")
-    starts = {"PT": backbone.init_prompt(L)}
-    for trial in TRIALS:
-        if trial.name in TUNED: starts[trial.name] = load_prompt(file_of(corpus, trial, ".safetensors"))[0]
+def learned(corpus, name):
+    "The start that a trial has left, the same for all seeds."
+    prompt = load_prompt(file_of(corpus, Trial(name, ""), ".safetensors"))[0]
+    return lambda seed: prompt
+
+
+def settling(rate):
+    "A tuning at a rate that goes on until dev stops improving, of a prompt or of the whole model."
+    config = TuneConfig(lr=rate, epochs=40, patience=5)
+    return GridConfig(n_test=500, tune=config, full=config)
+
+
+def tune(corpus, wanted, file):
+    "Few-shot tuning on development sets; `wanted`: name -> (function from a seed to where it begins, rates)."
     groups = []
     for name in DEVELOPMENT:
         if name == corpus: continue
-        cells = [GridCell(start, prompt, seed) for seed in (0, 1, 2) for start, prompt in starts.items()]
-        groups += group_cells(load_dataset(name), cells, config)
-    rows = run_groups(groups, backbone, RUNS/corpus/"tuned", default_workers())
-    save_csv(OUT/corpus/"tuned.csv", rows)
+        for start, (begin, rates) in wanted.items():
+            for rate in rates:
+                cells = [GridCell(f"{start} at {rate:g}", begin(seed), seed) for seed in (0, 1, 2)]
+                groups += group_cells(load_dataset(name), cells, settling(rate))
+    rows = run_groups(groups, Backbone.load(), RUNS/corpus/"tuned", default_workers())
+    names = rows.method.str.rsplit(" at ", n=1, expand=True)
+    save_csv(OUT/corpus/file, rows.assign(method=names[0], rate=names[1].astype(float)))
 
 
-if __name__ == "__main__": (tune_starts if sys.argv[2:] == ["starts"] else main)(sys.argv[1])
+def vocabulary(seed): return Backbone.load().init_prompt(L, seed=seed)
+
+
+def tune_rates(corpus):
+    "Plain tuning, tuning from a learned prompt and full-model tuning at several rates."
+    starts = {"PT": (vocabulary, RATES), "ppt 0.1 16": (learned(corpus, "ppt 0.1 16"), RATES)}
+    tune(corpus, starts | {"FT": (lambda seed: None, FULL_RATES)}, "rates.csv")
+
+
+def tune_starts(corpus):
+    "Tuning from some of the prompts, at one rate."
+    starts = {name: (learned(corpus, name), (RATE,)) for name in TUNED}
+    tune(corpus, {"PT": (vocabulary, (RATE,))} | starts, "tuned.csv")
+
+
+if __name__ == "__main__":
+    corpus, *names = sys.argv[1:]
+    if names == ["starts"]: tune_starts(corpus)
+    elif names == ["rates"]: tune_rates(corpus)
+    else: main(corpus, names)

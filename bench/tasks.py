@@ -52,7 +52,7 @@ def write_sentences(path, n):
 def shots(backbone, seed, n=40):
     "Train and dev batch of n examples each."
     data = load_dataset("amazon")
-    split = few_shot(data, n, n, seed)
+    split = few_shot(data, n, n, seed, draw="balanced")
     batch = backbone.encode(data.texts, data.labels, max_length=64)
     return batch[torch.as_tensor(split.train)], batch[torch.as_tensor(split.dev)]
 

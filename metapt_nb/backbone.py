@@ -479,6 +479,7 @@ def label_set(self: Backbone,
     per_piece: bool = False,  # score by the mean over a label's pieces, not by their sum
     closed: bool = False,     # whether every label ends the text, not only one that begins another its hole
     bare: bool = False,       # each label is the one piece spelt like it, without the mark of a word's beginning
+    restricted: bool = False, # whether their scores are normalised over these labels, not over the vocabulary
 ) -> LabelSet:
     "Labels as this backbone reads them; `InputError` where two cannot be told apart."
     require(len(words) >= 2, f"words: {len(words)} given: give at least two label words, one per class")
@@ -490,7 +491,7 @@ def label_set(self: Backbone,
         not any(None in label for label in pieces),
         f"words: one of {', '.join(words)} begins another or is to be closed, and this tokenizer has no token that "
         "ends a text: choose words that begin differently, unclosed")
-    return LabelSet(tuple(words), tuple(pieces), self.lm.spans, per_piece)
+    return LabelSet(tuple(words), tuple(pieces), self.lm.spans, per_piece, restricted)
 
 @patch
 def word_ids(self: Backbone,
@@ -542,6 +543,10 @@ class Batch:
     def plain(self) -> bool:
         "Whether all examples decide between the same labels of one piece: one distribution scores them."
         return len(self.sets) == 1 and self.sets[0].plain
+    @property
+    def restricted(self) -> torch.Tensor: # [B] bool
+        "Of which examples the labels compete with each other alone."
+        return torch.tensor([own.restricted for own in self.sets], dtype=torch.bool)[self.owns]
     @property
     def own_sets(self) -> list:
         "The label set of each example."
@@ -745,6 +750,7 @@ def encode(self: Backbone,
     position: str = "before", # where the prompt stands: one of `POSITIONS`
     closed: bool = False,     # as in `label_set`
     bare: bool = False,       # as in `label_set`
+    restricted: bool = False, # as in `label_set`
     vectors=None,             # [M, d]; a number in place of a text, counted from 0, stands for one of them
 ) -> Batch:
     "Texts in the template, labels as indices of the label words; `InputError` names the first wrong row."
@@ -756,7 +762,8 @@ def encode(self: Backbone,
     n = len(columns[template.fields[0]])
     known = np.full(n, -1) if labels is None else np.asarray(labels)
     if words is None and options is None: words = default_words(known)
-    sets, owns = self._own_sets(options, words, template.string, n, per_piece=per_piece, closed=closed, bare=bare)
+    how = dict(per_piece=per_piece, closed=closed, bare=bare, restricted=restricted)
+    sets, owns = self._own_sets(options, words, template.string, n, **how)
     if labels is not None: _check_labels(known, sets, owns)
     written = self._write_all(columns, template, max_length, first)
     return self._as_batch(written, known, sets, owns, template, position, vectors)
@@ -852,18 +859,25 @@ def _in_parts(self: Backbone, prompt, batch, twice, shared, most=4096):
     return torch.cat(parts)
 
 @patch
+def _among_all(self: Backbone, prompt, batch, twice, shared):
+    "Scores [B, C] of an example's labels, normalised over the vocabulary at each piece."
+    if not batch.plain: return self._in_parts(prompt, batch, twice, shared)
+    trees = [batch.sets[0].tree]*len(batch)
+    logits = self.lm.head(self.states(prompt, batch, trees, twice, shared))
+    return logits[:, batch.word_ids] - logits.logsumexp(-1, keepdim=True)
+
+@patch
 def log_probs(self: Backbone,
     prompt: torch.Tensor, # [L, d], or one per example [B, L, d]; L = 0 is no prompt
     batch: Batch,
     twice: bool = False,  # whether the result will be differentiated twice
     shared=None,          # as in `states`
 ) -> torch.Tensor:        # [B, C] nats; −∞ where an example has fewer labels
-    "log p(⟨X⟩ = z_c | [P; H(x)]) for each example and label (§3.2), normalised over the vocabulary at each piece."
+    "log p(⟨X⟩ = z_c | [P; H(x)]) for each example and label (§3.2), over the vocabulary or restricted to the labels."
     if len(batch) == 0: return prompt.new_zeros(0, batch.n_labels, dtype=self.prompt_dtype)
-    if not batch.plain: return self._in_parts(prompt, batch, twice, shared)
-    trees = [batch.sets[0].tree]*len(batch)
-    logits = self.lm.head(self.states(prompt, batch, trees, twice, shared))
-    return logits[:, batch.word_ids] - logits.logsumexp(-1, keepdim=True)
+    scores, restricted = self._among_all(prompt, batch, twice, shared), batch.restricted
+    if not restricted.any(): return scores
+    return torch.where(send(restricted, scores.device)[:, None], scores.log_softmax(-1), scores)
 
 @patch
 def loss(self: Backbone,
@@ -872,9 +886,9 @@ def loss(self: Backbone,
     twice: bool = False,  # as in `log_probs`
     shared=None,          # as in `states`
 ) -> torch.Tensor:        # [B]
-    "Negative log-likelihood of each example's right label, in nats (§3.2); of the others nothing is computed."
+    "Negative log-likelihood of each example's right label, in nats (§3.2); of others only what it takes."
     require(bool((batch.labels >= 0).all()), "labels: unknown for some examples: encode them with labels")
-    if len(batch) and not batch.plain:
+    if len(batch) and not batch.plain and not batch.restricted.any():
         trees = [own.paths[label] for own, label in zip(batch.own_sets, batch.labels.tolist())]
         return -self._added_up(prompt, batch, trees, twice, shared)[:, 0]
     log_probs = self.log_probs(prompt, batch, twice, shared)

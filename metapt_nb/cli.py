@@ -403,7 +403,7 @@ class Shots:
     @property
     def settings(self) -> dict:
         "What decides the rows, for the card."
-        drawn = {} if self.draw == "balanced" else dict(draw=self.draw) # as cards of earlier versions have it
+        drawn = {} if self.draw == "balanced" else dict(draw=self.draw) # as cards of earlier versions, all balanced, have it
         return dict(n_train=self.n_train, n_dev=self.n_dev, n_test=self.n_test, **drawn)
 
     def split(self, data: Labelled, dataset: Dataset) -> FewShot:

@@ -494,7 +494,7 @@ def each_quota(
     require(min(available) >= n, f"{n} rows of each class are wanted, one has {min(available)}: ask for fewer")
     return np.full(len(available), n)
 
-DRAWS = dict(balanced=balanced_quota, natural=natural_quota, each=each_quota)
+DRAWS = dict(natural=natural_quota, balanced=balanced_quota, each=each_quota)
 
 # %% ../nbs/11_data.ipynb #11a00027
 class Urns:
@@ -503,7 +503,7 @@ class Urns:
         dataset: Dataset,
         among, # [n] bool: the rows that may be drawn
         seed: int,
-        draw: str = "balanced", # one of `DRAWS`
+        draw: str = "natural", # one of `DRAWS`
     ):
         self.quota = DRAWS[draw]
         rng = np.random.default_rng(seed)
@@ -555,7 +555,7 @@ def few_shot(
     n_dev: int = 40,    # rows, likewise, disjoint
     seed: int = 0,
     n_test: int = None, # cap on the test rows; all that are left by default
-    draw: str = "balanced", # one of `DRAWS`; with "each", `n_train` and `n_dev` count the rows of one class
+    draw: str = "natural", # one of `DRAWS`; with "each", `n_train` and `n_dev` count the rows of one class
 ) -> FewShot:
     "Disjoint train, dev and test row ids with a hash; `InputError` when there are too few rows."
     _require_enough(dataset, n_train, n_dev, draw)

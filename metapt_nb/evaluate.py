@@ -45,7 +45,8 @@ class GridConfig:
     tune: TuneConfig = TuneConfig() # of every prompt
     full: TuneConfig = FULL         # of FT
     per_piece: bool = False         # score a label by the mean over its pieces, not by their sum
-    draw: str = "balanced"          # how samples are drawn, one of `data.DRAWS`
+    draw: str = "natural"           # how samples are drawn, one of `data.DRAWS`
+    restricted: bool = False        # whether labels compete with each other alone, as in `Backbone.label_set`
 
 # %% ../nbs/51_evaluate.ipynb #ebe5f837
 class GridCell(NamedTuple):
@@ -77,8 +78,8 @@ def encode_split(
 ) -> EncodedSplit:
     "Draw a few-shot split and encode it in its format's template; class names are the label words."
     rows = few_shot(dataset, config.n_train, config.n_dev, seed, config.n_test, config.draw)
-    def encode(ids):
-        return backbone.encode_rows(dataset, ids, max_length=config.max_length, per_piece=config.per_piece)
+    how = dict(max_length=config.max_length, per_piece=config.per_piece, restricted=config.restricted)
+    def encode(ids): return backbone.encode_rows(dataset, ids, **how)
     return EncodedSplit(rows, encode(rows.train), encode(rows.dev), encode(rows.test))
 
 # %% ../nbs/51_evaluate.ipynb #ca9fe7c4

@@ -48,6 +48,7 @@ class Start:
     alpha: float = None # inner step; 0 is the control without one
     order: str = None   # as in `maml.ORDERS`; "pooled" is the control without support and query
     rules: str = None   # what the classes are answered by, a key of `rules.RULE_SETS`; the corpus's five words without
+    restricted: bool = False # whether pre-training weighs label words against each other alone
 
     @property
     def key(self) -> str:
@@ -56,13 +57,13 @@ class Start:
         for name in ("k", "rows", "alpha"):
             value = getattr(self, name)
             if value is not None: words.append(f"{name}{value:g}")
-        words += [self.order, self.rules]
+        words += [self.order, self.rules, "restricted"*self.restricted]
         return "-".join(word for word in words if word)
 
     @property
     def source(self) -> tuple:
         "All that decides its tasks."
-        return self.corpus, self.tasks, self.k, self.rows, self.rules
+        return self.corpus, self.tasks, self.k, self.rows, self.rules, self.restricted
 
 # %% ../nbs/52_experiments.ipynb #5073c8b3
 STARTS = {
@@ -283,9 +284,10 @@ def prepare(
     text = text.rows(range(min(len(text), start.rows or scale.rows)))
     X = embed_texts(text.texts)
     tasks = make_tasks(text.texts, start.tasks, start.k or scale.k, 0, text.labels, X)
-    parts, facts, length = split_tasks(tasks), quality(X, tasks, text.labels), scale.grid.max_length
-    if start.rules is None: return Prepared(backbone.encode(text.texts, text.labels, max_length=length), parts, facts)
-    ruled = ruled_tasks(backbone, text, parts, rule_set(start.rules), max_length=length)
+    parts, facts = split_tasks(tasks), quality(X, tasks, text.labels)
+    how = dict(max_length=scale.grid.max_length, restricted=start.restricted)
+    if start.rules is None: return Prepared(backbone.encode(text.texts, text.labels, **how), parts, facts)
+    ruled = ruled_tasks(backbone, text, parts, rule_set(start.rules), **how)
     return Prepared(ruled.batch, ruled.parts, facts)
 
 # %% ../nbs/52_experiments.ipynb #f756289a

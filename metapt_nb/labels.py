@@ -92,6 +92,7 @@ class LabelSet:
     pieces: tuple           # C tuples of token ids
     spans: bool = False     # as in `label_tree`
     per_piece: bool = False # likewise
+    restricted: bool = False # whether they compete with each other alone, not with all words
 
     def __len__(self): return len(self.words)
 

@@ -263,7 +263,7 @@ class _Drawn:
 
     def __call__(self, split):
         n = _share(self.dataset, self.shots)
-        return Draw(self.dataset, few_shot(self.dataset, n, n, split, self.n_test))
+        return Draw(self.dataset, few_shot(self.dataset, n, n, split, self.n_test, "balanced"))
 
 def _by_name(datasets):
     "Name -> what it is to be read from."

@@ -334,6 +334,7 @@ def fingerprint(
     encoded = [tensor.cpu().numpy() for tensor in (batch.ids, batch.labels)]
     if batch.plain: said = [batch.word_ids.cpu().numpy().tobytes()]
     else: said = [batch.owns.numpy().tobytes(), *(repr((own.pieces, own.per_piece)) for own in batch.sets)]
+    if batch.restricted.any(): said.append(batch.restricted.numpy().tobytes())
     if batch.position != "before": said.append(batch.position)
     if batch.vectors is not None: said.append(batch.vectors.cpu().numpy().tobytes())
     rows = [np.asarray(some, dtype="<i8") for task in parts for some in task]

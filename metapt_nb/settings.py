@@ -37,7 +37,7 @@ def changed(
     return found
 
 # %% ../nbs/01_settings.ipynb #ecea774a
-FORMAT = 2 # of the keys: raised when a default of a stored configuration changes
+FORMAT = 3 # of the keys: raised when a default of a stored configuration changes
 
 def settings_key(
     config, # a dataclass instance
