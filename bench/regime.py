@@ -7,7 +7,8 @@ It writes to nbs/results/regime: curves.csv, a row per trial and look at the hel
 trial with what the gate says of it. Finished trials are kept in the folder trials beside them; the curve of a killed
 one begins where it goes on.
 `python bench/regime.py CORPUS starts` tunes the prompts of TUNED on a few rows of development sets: tuned.csv;
-`python bench/regime.py CORPUS rates` tunes plain prompts, a learned one and the whole model at several rates: rates.csv.
+`python bench/regime.py CORPUS rates` tunes plain prompts, a learned one and the whole model at several rates:
+rates.csv.
 None of the data sets of the paper's tables is looked at.
 """
 import json, sys, time
@@ -186,7 +187,11 @@ def main(corpus, names):
     for _ in tqdm(run_jobs(run_trial, left, default_workers()), total=len(left), desc="trials", disable=None):
         collect(corpus)
     collect(corpus)
-    with atomic(OUT/corpus/"settings.json") as tmp: tmp.write_text(json.dumps(environment(Backbone.load()), indent=1))
+    text, held_out = corpus_rows(corpus)
+    told = dict(
+        planned=len(TRIALS), rows=len(text), held_out=len(held_out), n_tokens=L, max_length=LENGTH,
+        data={part.name: part.hash for part in (text, held_out)}, **environment(Backbone.load()))
+    with atomic(OUT/corpus/"settings.json") as tmp: tmp.write_text(json.dumps(told, indent=1))
 
 
 def learned(corpus, name):

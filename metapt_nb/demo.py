@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ROUTES', 'DemoConfig', 'full_demo', 'smoke_demo', 'labelled_text', 'pseudo_text', 'pretraining_text', 'figure',
-           'task_list', 'demo_tasks', 'checkpoint_file', 'demo_prompt', 'plot_training', 'demo_prompts', 'grid_starts',
-           'conditions', 'table_text', 'demo_table', 'draw_rows', 'plot_pipeline', 'walkthrough_file', 'without_links',
-           'write_report', 'save_settings', 'Stages', 'run_demo', 'SweepConfig', 'sweep_learners', 'SweepStart',
-           'sweep_prompts', 'Trial', 'sweep_plan', 'development_data', 'run_sweep']
+           'task_list', 'demo_tasks', 'checkpoint_file', 'gate_file', 'demo_prompt', 'plot_training', 'demo_prompts',
+           'grid_starts', 'read_gates', 'conditions', 'table_text', 'demo_table', 'draw_rows', 'plot_pipeline',
+           'walkthrough_file', 'without_links', 'write_report', 'save_settings', 'Stages', 'run_demo', 'SweepConfig',
+           'sweep_learners', 'SweepStart', 'sweep_prompts', 'Trial', 'sweep_plan', 'development_data', 'run_sweep']
 
 # %% ../nbs/60_demo.ipynb #7f9a09fd
 import json, os, re, time
@@ -25,14 +25,15 @@ from .cluster import make_tasks, plot_clusters, plot_map, project
 from .data import Dataset, load_dataset, pseudo_label
 from .embed import embed_texts
 from .evaluate import GridConfig, run_grid
-from .files import atomic, require, save_csv
+from .files import atomic, load_json, require, save_csv, save_json
 from .jobs import default_workers, run_jobs
 from .maml import LEARNERS, MetaConfig, split_tasks
-from .pretrain import Pretrained, PretrainConfig, is_trained
+from .pretrain import Gate, Pretrained, PretrainConfig, gate, is_trained
 from .prompts import save_prompt
 from .settings import environment
 from .statistics import markdown, plot_curves, plot_results, summary
 from .tune import TuneConfig
+from .verdicts import IDLE
 
 # %% ../nbs/60_demo.ipynb #177e69dd
 @dataclass(frozen=True)
@@ -140,6 +141,10 @@ def checkpoint_file(out: Path, name: str, seed: int) -> Path:
     "Where a pre-training keeps its state."
     return out/"checkpoints"/f"{name}-{seed}.pt"
 
+def gate_file(out: Path, name: str, seed: int) -> Path:
+    "Where it lies whether a prompt learned."
+    return out/"gates"/f"{name}-{seed}.json"
+
 def demo_prompt(
     name: str,           # a key of `LEARNERS`
     seed: int,           # of the initial prompt and of the order of the samples
@@ -150,7 +155,7 @@ def demo_prompt(
     config: DemoConfig,
     out: Path,
 ) -> Pretrained:
-    "One pre-training, resumed from its checkpoint: the prompt with its card, and its curves."
+    "One pre-training, resumed from its checkpoint: the prompt with its card, its curves, and whether it learned."
     learner = LEARNERS[name]
     settings = replace(getattr(config, learner.settings), seed=seed)
     start, checkpoint = backbone.init_prompt(config.n_tokens, seed=seed), checkpoint_file(out, name, seed)
@@ -161,6 +166,8 @@ def demo_prompt(
     save_prompt(out/"prompts"/f"{name}-{seed}.safetensors", run.prompt, backbone, batch, **card)
     for kind in ("log", "validation"):
         save_csv(out/"curves"/f"{name}-{seed}-{kind}.csv", getattr(run, kind))
+    judged, held_out = gate_file(out, name, seed), np.concatenate([rows for _, rows in parts])
+    if not judged.exists(): save_json(judged, gate(backbone, start, run.prompt, batch[held_out])._asdict())
     return run
 
 # %% ../nbs/60_demo.ipynb #96cdf760
@@ -223,25 +230,34 @@ def grid_starts(
     return starts
 
 # %% ../nbs/60_demo.ipynb #b4dd1ded
+def read_gates(
+    runs: dict,  # of `demo_prompts`
+    out: Path,
+) -> dict:       # (method, seed) -> its `pretrain.Gate`
+    "Whether the prompts of a run learned."
+    return {which: Gate(**load_json(gate_file(out, *which))) for which in runs}
+
 def conditions(
     results: pd.DataFrame,
     runs: dict,            # of `demo_prompts`
     text: Dataset,
     config: DemoConfig,
     backbone: Backbone,
+    gates: dict,           # of `read_gates`
 ) -> str:
     "What was run, and at what budget, in one paragraph."
     grid, facts = config.grid, backbone.facts
     last = {name: run for (name, _), run in runs.items()}
     budgets = [f"{name}: {run.seen:,} samples seen in {run.steps:,} updates" for name, run in last.items()]
+    learned = sum(found.learned for found in gates.values())
     return (
         f"Accuracy in percent, mean ± sd over {len(config.seeds)} seeds, "
-        f"{grid.n_train} train and {grid.n_dev} dev samples, at most {grid.n_test} test rows. "
+        f"{grid.n_train} train and {grid.n_dev} dev samples ({grid.draw} draws), at most {grid.n_test} test rows. "
         f"Backbone {facts['name']} ({facts['hash']}), {facts['dtype']} on {facts['device']}, "
         f"L = {config.n_tokens}. "
         f"Pre-training: {config.route} route, {len(text):,} rows, K = {config.k} ({config.method}), "
         f"{'; '.join(budgets)}. "
-        f"{len(config.pretrain_seeds)} pre-training seed(s). "
+        f"{len(config.pretrain_seeds)} pre-training seed(s); {learned} of {len(gates)} pre-trainings learned. "
         f"{results.truncated.sum()} of {results.n_test.sum()} test texts cut at {grid.max_length} tokens.")
 
 def table_text(
@@ -250,11 +266,14 @@ def table_text(
     text: Dataset,
     config: DemoConfig,
     backbone: Backbone,
+    gates: dict,           # of `read_gates`
 ) -> str:
     "The table as Markdown, with what was run and at what budget."
-    def table(*score): return markdown(summary(results, *score).rename_axis("method"))
+    idle = {method: f"{method} †" for (method, _), found in gates.items() if not found.learned}
+    def table(*score): return markdown(summary(results, *score).rename(index=idle).rename_axis("method"))
+    said = conditions(results, runs, text, config, backbone, gates)
     return "\n\n".join([
-        conditions(results, runs, text, config, backbone), table(),
+        *([said, IDLE] if idle else [said]), table(),
         "Macro-F1, likewise:", table("macro_f1"),
         "Before any tuning on the task (accuracy of the prompt as it starts):", table("accuracy_before")]) + "\n"
 
@@ -280,7 +299,8 @@ def demo_table(
     datasets = [load_dataset(name) for name in config.datasets]
     results = run_grid(backbone, starts, datasets, config.seeds, out, config.grid, [text], workers=workers)
     figure(_plot_scores(results), out/"results.png")
-    with atomic(out/"table.md") as tmp: tmp.write_text(table_text(results, runs, text, config, backbone))
+    said = table_text(results, runs, text, config, backbone, read_gates(runs, out))
+    with atomic(out/"table.md") as tmp: tmp.write_text(said)
     return results
 
 # %% ../nbs/60_demo.ipynb #d2a041a4

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MOST_TRAININGS', 'MOST_ENTRY', 'COLOURS', 'scores', 'majority', 'chance', 'gold_f1', 'union_f1', 'strays', 'recalls',
            'probability_scores', 'paired_differences', 'Interval', 'interval', 'Share', 'Tested', 'crossed_test',
-           'crossed_interval', 'paired_gaps', 'trainings_needed', 'holm', 'paired', 'mean_sd', 'summary', 'markdown',
-           'plot_results', 'plot_paired', 'plot_forest', 'plot_curves', 'brier_score', 'calibration_error',
-           'plot_reliability', 'reliability']
+           'crossed_interval', 'paired_gaps', 'trainings_needed', 'holm', 'paired', 'mean_sd', 'majority_row',
+           'summary', 'markdown', 'plot_results', 'plot_paired', 'plot_forest', 'plot_curves', 'brier_score',
+           'calibration_error', 'plot_reliability', 'reliability']
 
 # %% ../nbs/50_statistics.ipynb #bf6c4ac1
 import html, re
@@ -293,13 +293,21 @@ def _mean_of_means(results, metric):
     means = column.groupby([results.method, results.dataset], sort=False).mean()
     return means.unstack(sort=False).mean(axis=1)
 
+def majority_row(
+    results: pd.DataFrame, # with a column `majority`: the share of the commonest class of a row's test rows
+) -> pd.DataFrame:         # a row of percents, a column per data set; no row where it was not recorded
+    "What saying the commonest class throughout would score."
+    if "majority" not in results: return pd.DataFrame(columns=results.dataset.unique())
+    shares = results.groupby("dataset", sort=False).majority.mean()*100
+    return shares.map("{:.1f}".format).to_frame("majority").T
+
 def summary(
     results: pd.DataFrame,
     metric: str = "accuracy",
     reference: str = "PPT",
     beside=(),      # further columns of `results`, as means of means: "calibration_error", "brier", …
 ) -> pd.DataFrame:
-    "Rows are methods: 'mean ± sd' in percent per data set, the mean of means, the paired comparison with `reference`."
+    "Rows are methods, behind the majority class: 'mean ± sd' in percent, the mean of means, paired with `reference`."
     table = mean_sd(results, metric)
     means = results.groupby(["method", "dataset"], sort=False)[metric].mean().unstack(sort=False)*100
     table["mean"] = means.mean(axis=1).map("{:.1f}".format)
@@ -307,7 +315,10 @@ def summary(
         values = _mean_of_means(results, name)
         table[name.replace("_", " ")] = values.map("{:.3f}".format).where(values.notna(), "n/a")
     if reference in means.index: table = table.join(_comparison(results, metric, reference, means.index))
-    return table.rename_axis(None, axis=1)
+    table, top = table.rename_axis(None, axis=1), majority_row(results)
+    if not metric.startswith("accuracy") or not len(top): return table
+    top["mean"] = top.astype(float).mean(axis=1).map("{:.1f}".format)
+    return pd.concat([top.reindex(columns=table.columns, fill_value=""), table]).rename_axis(table.index.name)
 
 # %% ../nbs/50_statistics.ipynb #c1afbaac
 MOST_ENTRY = 1000 # characters of an entry
