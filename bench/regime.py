@@ -181,6 +181,8 @@ def collect(corpus):
 
 
 def main(corpus, names):
+    unknown = sorted(set(names) - {trial.name for trial in TRIALS})
+    if unknown: sys.exit(f"no trial {', '.join(unknown)}: there are {', '.join(trial.name for trial in TRIALS)}")
     for folder in (OUT/corpus/"trials", RUNS/corpus): folder.mkdir(parents=True, exist_ok=True)
     wanted = [trial for trial in TRIALS if not names or trial.name in names]
     left = [(corpus, trial) for trial in wanted if not file_of(corpus, trial).exists()]
@@ -190,7 +192,7 @@ def main(corpus, names):
     text, held_out = corpus_rows(corpus)
     told = dict(
         planned=len(TRIALS), rows=len(text), held_out=len(held_out), n_tokens=L, max_length=LENGTH,
-        data={part.name: part.hash for part in (text, held_out)}, **environment(Backbone.load()))
+        data=dict(train=text.hash, held_out=held_out.hash), **environment(Backbone.load()))
     with atomic(OUT/corpus/"settings.json") as tmp: tmp.write_text(json.dumps(told, indent=1))
 
 

@@ -101,7 +101,7 @@ def describe(run: Run) -> str:
     texts = " and ".join(f"{text['rows']:,} rows ({name})" for name, text in settings["texts"].items())
     return (
         f"Backbone {scale.backbone} on {settings['backbone']['device']}, L = {scale.n_tokens}, "
-        f"{grid.n_train} train and {grid.n_dev} dev samples, "
+        f"{grid.n_train} train and {grid.n_dev} dev samples ({grid.draw} draws), "
         f"at most {grid.n_test} test rows and {grid.max_length} tokens, {_drawn_words(scale)}; "
         f"pre-training on {texts}, "
         f"{scale.ppt.samples:,} labelled samples seen by PPT and {scale.meta.samples:,} by MetaPT, "

@@ -64,7 +64,7 @@ def test_notebook_draws_any_scale(book, smoke):
     drawn = KERNEL.execute(book, METAPT_PAPER=str(smoke))
     text = "".join(str(output) for cell in code_cells(drawn) for output in cell.outputs)
     assert "missing" not in text
-    assert "tiny" in text or book.stem in ("figure4", "pseudo") # the smoke run's backbone
+    assert "tiny" in text or book.stem in ("figure4", "pseudo", "regime") # the smoke run's backbone
 
 
 def worker_ids(run):
