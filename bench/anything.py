@@ -106,26 +106,26 @@ class Command(NamedTuple):
 
 COMMANDS = dict(
     three_classes=Command(
-        "{folder}/financial_phrasebank --n-train 48 --n-dev 48 --n-test 300",
+        "{folder}/financial_phrasebank --draw balanced --n-train 48 --n-dev 48 --n-test 300",
         dict(text=[
             "Orders fell by a third and the second shift was cut.", "The head office is in the old harbour.",
             "Sales grew in all regions, and the dividend will be raised."])),
     pairs=Command(
-        "{folder}/nli/rte --n-train 32 --n-dev 32 --n-test 277 --max-length 96",
+        "{folder}/nli/rte --draw balanced --n-train 32 --n-dev 32 --n-test 277 --max-length 96",
         dict(
             premise=["A storm closed the harbour on Monday.", "The museum opens at ten and closes at six."],
             hypothesis=["The harbour was closed.", "The museum is open all night."])),
     options=Command(
-        "{folder}/arc_obqa/openbookqa --per-piece --n-train 32 --n-dev 32 --n-test 250",
+        "{folder}/arc_obqa/openbookqa --per-piece --draw balanced --n-train 32 --n-dev 32 --n-test 250",
         dict(
             question=["A pond freezes over when it is", "Bees visit flowers to gather"],
             a=["very cold", "stones"], b=["very loud", "nectar"], c=["at noon", "moonlight"]),
         "--options a,b,c"),
     intents=Command(
-        "{folder}/banking77 --n-train 154 --n-dev 77 --n-test 200 --epochs 10",
+        "{folder}/banking77 --draw balanced --n-train 154 --n-dev 77 --n-test 200 --epochs 10",
         dict(text=["My new card has still not come in the post.", "Why did you charge me for taking out cash?"])),
     causal=Command(
-        "rotten_tomatoes --backbone smollm2 --n-train 16 --n-dev 16 --n-test 200 --epochs 10",
+        "rotten_tomatoes --backbone smollm2 --draw balanced --n-train 16 --n-dev 16 --n-test 200 --epochs 10",
         dict(text=["A warm and funny film.", "Two hours that I want back."])))
 
 

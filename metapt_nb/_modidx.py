@@ -330,6 +330,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                'metapt_nb.cli._prompt_file': ('cli.html#_prompt_file', 'metapt_nb/cli.py'),
                                'metapt_nb.cli._regulariser': ('cli.html#_regulariser', 'metapt_nb/cli.py'),
                                'metapt_nb.cli._said': ('cli.html#_said', 'metapt_nb/cli.py'),
+                               'metapt_nb.cli._say_unseen': ('cli.html#_say_unseen', 'metapt_nb/cli.py'),
                                'metapt_nb.cli._start': ('cli.html#_start', 'metapt_nb/cli.py'),
                                'metapt_nb.cli._told': ('cli.html#_told', 'metapt_nb/cli.py'),
                                'metapt_nb.cli._watched': ('cli.html#_watched', 'metapt_nb/cli.py'),

@@ -8,7 +8,7 @@ __all__ = ['PLAIN', 'SIGNALS', 'make_starts', 'vocabulary_distance', 'AdviceConf
            'plot_advice', 'advice_figure', 'save_advice', 'judge_choices', 'sum_up_choices', 'stored_choices']
 
 # %% ../nbs/64_advise.ipynb #2d5afb5c
-import json, re
+import json, re, warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -115,7 +115,7 @@ def draw_splits(
     rows,            # ids, of `draw_rows`
     config: AdviceConfig = AdviceConfig(),
 ) -> list:           # pairs (places to tune on, places to judge by) in `rows`
-    "Repeated folds, each class dealt evenly; `InputError` where a class has fewer rows than there are folds."
+    "Repeated folds, each class dealt evenly as far as it goes; `InputError` where not even the commonest does."
     from sklearn.model_selection import RepeatedStratifiedKFold
     own = dataset.options is not None
     kinds = np.zeros(len(rows), dtype=int) if own else dataset.labels[rows]
@@ -123,14 +123,16 @@ def draw_splits(
     require(own or len(counts) > 1, f"{dataset.name}: rows of one class alone: add rows of another")
     asked = f"folds={config.folds}, repeats={config.repeats}"
     require(config.folds > 1 and config.repeats > 0, f"{asked}: at least 2 folds, dealt at least once")
-    few = min(counts, key=counts.get)
-    name = "rows" if own else f"rows of '{dataset.classes[few]}'"
+    most = max(counts, key=counts.get)
+    name = "rows" if own else f"rows of '{dataset.classes[most]}'"
     require(
-        counts[few] >= config.folds,
-        f"{dataset.name}: {counts[few]} {name} among the {len(rows)} looked at, for {config.folds} folds: "
+        counts[most] >= config.folds,
+        f"{dataset.name}: {counts[most]} {name} among the {len(rows)} looked at, for {config.folds} folds: "
         "look at more rows (rows) or ask for fewer folds (folds)")
     dealt = RepeatedStratifiedKFold(n_splits=config.folds, n_repeats=config.repeats, random_state=config.seed)
-    return list(dealt.split(kinds, kinds))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore") # of classes that are in fewer than all folds
+        return list(dealt.split(kinds, kinds))
 
 # %% ../nbs/64_advise.ipynb #cfbeafb9
 def _stages(stepped, tuned):

@@ -400,10 +400,11 @@ class Shots:
     ):
         self.n_train, self.n_dev, self.n_test, self.draw = now(n_train), now(n_dev), n_test, now(draw)
 
-    @property
-    def settings(self) -> dict:
+    def settings(self, data: Labelled) -> dict:
         "What decides the rows, for the card."
-        drawn = {} if self.draw == "balanced" else dict(draw=self.draw) # as cards of earlier versions, all balanced, have it
+        from metapt_nb.readers import holds_draws
+        # earlier cards, whose draws were balanced, do not say it, and published draws are not ours
+        drawn = {} if self.draw == "balanced" or holds_draws(data.data) else dict(draw=self.draw)
         return dict(n_train=self.n_train, n_dev=self.n_dev, n_test=self.n_test, **drawn)
 
     def split(self, data: Labelled, dataset: Dataset) -> FewShot:
@@ -434,6 +435,14 @@ def _regulariser(file, backbone):
     from metapt_nb.regulariser import load_regulariser
     return load_regulariser(file, backbone)[0].for_tuning()
 
+def _say_unseen(dataset, rows):
+    "Warn of classes that no training row has."
+    if dataset.options is not None: return
+    unseen = ", ".join(name for name, n in dataset.rows(rows).counts().items() if not n)
+    if not unseen: return
+    told = f"no training row of {printable(unseen, 200)}: ask for more (--n-train), or for as many of each (--draw each)"
+    print(f"warning: {told}", file=sys.stderr)
+
 def tune(
     data: Labelled,
     model: Model,
@@ -453,10 +462,11 @@ def tune(
     start, config = _start(init, data, encoded.backbone), TuneConfig(lr=lr, epochs=epochs, seed=data.seed)
     regulariser = _regulariser(psi, encoded.backbone)
     turned = {} if regulariser is None else dict(psi=regulariser.hash)
-    made = encoded.made(start.prompt, **shots.settings, tune=changed(replace(config, seed=0)), **turned)
+    made = encoded.made(start.prompt, **shots.settings(data), tune=changed(replace(config, seed=0)), **turned)
     require_own(out, overwrite, **made)
     split = shots.split(data, encoded.dataset)
     encoded.say_words()
+    _say_unseen(encoded.dataset, split.train)
     parts = encoded.parts(split)
     tuned = tune_prompt(encoded.backbone, start.prompt, parts.train, parts.dev, config, regulariser=regulariser)
     outcome = Outcome(encoded.backbone, start.prompt, tuned.prompt, parts)

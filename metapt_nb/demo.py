@@ -166,8 +166,8 @@ def demo_prompt(
     save_prompt(out/"prompts"/f"{name}-{seed}.safetensors", run.prompt, backbone, batch, **card)
     for kind in ("log", "validation"):
         save_csv(out/"curves"/f"{name}-{seed}-{kind}.csv", getattr(run, kind))
-    judged, held_out = gate_file(out, name, seed), np.concatenate([rows for _, rows in parts])
-    if not judged.exists(): save_json(judged, gate(backbone, start, run.prompt, batch[held_out])._asdict())
+    held_out = batch[np.concatenate([rows for _, rows in parts])]
+    save_json(gate_file(out, name, seed), gate(backbone, start, run.prompt, held_out)._asdict())
     return run
 
 # %% ../nbs/60_demo.ipynb #96cdf760

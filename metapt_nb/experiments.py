@@ -48,7 +48,7 @@ class Start:
     alpha: float = None # inner step; 0 is the control without one
     order: str = None   # as in `maml.ORDERS`; "pooled" is the control without support and query
     rules: str = None   # what the classes are answered by, a key of `rules.RULE_SETS`; the corpus's five words without
-    restricted: bool = False # whether pre-training weighs label words against each other alone
+    restricted: bool = False # whether label words compete with each other alone, in pre-training and in tuning
 
     @property
     def key(self) -> str:
@@ -481,11 +481,12 @@ def cell_groups(
 ) -> list:         # of `evaluate.CellGroup`
     "The cells as calls that `evaluate.run_groups` takes."
     groups = []
-    for name, n_train in dict.fromkeys((cell.dataset, cell.n_train) for cell in cells):
+    def kind(cell): return cell.dataset, cell.n_train, cell.start.restricted or scale.grid.restricted
+    for name, n_train, restricted in dict.fromkeys(map(kind, cells)):
         here = [
             GridCell(cell.start.key, first_prompt(cell, scale, backbone, files), cell.seed, cell.pretrained)
-            for cell in cells if (cell.dataset, cell.n_train) == (name, n_train)]
-        groups += group_cells(data[name], here, scale.at(n_train), together)
+            for cell in cells if kind(cell) == (name, n_train, restricted)]
+        groups += group_cells(data[name], here, replace(scale.at(n_train), restricted=restricted), together)
     return groups
 
 # %% ../nbs/52_experiments.ipynb #f744b6bd

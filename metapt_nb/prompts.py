@@ -71,6 +71,7 @@ def save_prompt(
     # what is as it mostly is stays out: cards of earlier versions say as much
     if backbone.kind != "t5": full["kind"] = backbone.kind
     if any(own.per_piece for own in batch.sets): full["per_piece"] = True
+    if batch.restricted.any(): full["restricted"] = True # what was learned, not how it is read
     if batch.position != "before": full["position"] = batch.position
     full |= card
     write_prompt(path, prompt, full)

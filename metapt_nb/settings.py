@@ -6,7 +6,7 @@
 __all__ = ['FORMAT', 'LIBRARIES', 'changed', 'settings_key', 'read_settings', 'numbers', 'read_numbers', 'environment']
 
 # %% ../nbs/01_settings.ipynb #16a4d34c
-import json, os, platform, sys, time
+import json, os, platform, shlex, sys, time
 from dataclasses import MISSING, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -87,7 +87,7 @@ def environment(
 ) -> dict:
     "Command, date, versions, machine and backbone of a run, for its settings.json."
     return dict(
-        command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         date=time.strftime("%Y-%m-%d"), python=platform.python_version(),
         cores=os.cpu_count(), machine=platform.machine(), backbone=backbone.facts,
         **{name: version(name) for name in LIBRARIES})

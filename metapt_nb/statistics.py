@@ -299,7 +299,7 @@ def majority_row(
     "What saying the commonest class throughout would score."
     if "majority" not in results: return pd.DataFrame(columns=results.dataset.unique())
     shares = results.groupby("dataset", sort=False).majority.mean()*100
-    return shares.map("{:.1f}".format).to_frame("majority").T
+    return shares.map("{:.1f}".format).where(shares.notna(), "").to_frame("majority").T
 
 def summary(
     results: pd.DataFrame,
@@ -317,7 +317,7 @@ def summary(
     if reference in means.index: table = table.join(_comparison(results, metric, reference, means.index))
     table, top = table.rename_axis(None, axis=1), majority_row(results)
     if not metric.startswith("accuracy") or not len(top): return table
-    top["mean"] = top.astype(float).mean(axis=1).map("{:.1f}".format)
+    if (top != "").all(axis=None): top["mean"] = top.astype(float).mean(axis=1).map("{:.1f}".format)
     return pd.concat([top.reindex(columns=table.columns, fill_value=""), table]).rename_axis(table.index.name)
 
 # %% ../nbs/50_statistics.ipynb #c1afbaac

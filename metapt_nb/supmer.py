@@ -28,6 +28,9 @@ def answer_pieces(
 ) -> torch.Tensor:  # [B] on the host
     "The piece that is the right answer; `InputError` where there are several."
     require(bool((batch.labels >= 0).all()), "labels: unknown for some examples: encode them with labels")
+    require(
+        not batch.restricted.any(),
+        "labels: restricted to each other, which cannot be mixed: encode them without, or curriculum=False")
     pieces = [own.pieces[label] for own, label in zip(batch.own_sets, batch.labels.tolist())]
     longer = next((row for row, own in enumerate(pieces) if len(own) > 1), None)
     require(

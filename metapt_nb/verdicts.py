@@ -77,6 +77,7 @@ def read_run(
             f"{folder/name}: no such file: run 'metapt paper --scale {scale} --out {folder}' first, "
             "or choose another scale or folder")
     settings = json.loads((folder/"settings.json").read_text())
+    settings["scale"]["grid"].setdefault("draw", "balanced") # as all draws were that do not say
     return Run(
         pd.read_csv(folder/"cells.csv"), pd.read_csv(folder/"pretraining.csv"), settings,
         read_settings(Scale, settings["scale"], folder/"settings.json"), folder)

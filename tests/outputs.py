@@ -73,7 +73,9 @@ def lighter(picture):
     whole, packed = base64.b64decode(picture), io.BytesIO()
     image = Image.open(io.BytesIO(whole))
     if image.mode == "P": return picture
-    image.convert("RGB").quantize(256).save(packed, "PNG", optimize=True)
+    ground = Image.new("RGBA", image.size, "white")
+    ground.alpha_composite(image.convert("RGBA"))
+    ground.convert("RGB").quantize(256).save(packed, "PNG", optimize=True)
     return base64.b64encode(min(whole, packed.getvalue(), key=len)).decode()
 
 
