@@ -440,8 +440,8 @@ def _say_unseen(dataset, rows):
     if dataset.options is not None: return
     unseen = ", ".join(name for name, n in dataset.rows(rows).counts().items() if not n)
     if not unseen: return
-    told = f"no training row of {printable(unseen, 200)}: ask for more (--n-train), or for as many of each (--draw each)"
-    print(f"warning: {told}", file=sys.stderr)
+    told = f"warning: no training row of {printable(unseen, 200)}"
+    print(f"{told}: ask for more (--n-train), or for as many of each (--draw each)", file=sys.stderr)
 
 def tune(
     data: Labelled,
