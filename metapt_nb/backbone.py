@@ -886,7 +886,7 @@ def loss(self: Backbone,
     twice: bool = False,  # as in `log_probs`
     shared=None,          # as in `states`
 ) -> torch.Tensor:        # [B]
-    "Negative log-likelihood of each example's right label, in nats (§3.2); rivals are scored where they are restricted."
+    "Negative log-likelihood of each example's right label, in nats (§3.2); of others nothing, unless restricted."
     require(bool((batch.labels >= 0).all()), "labels: unknown for some examples: encode them with labels")
     if len(batch) and not batch.plain and not batch.restricted.any():
         trees = [own.paths[label] for own, label in zip(batch.own_sets, batch.labels.tolist())]
