@@ -25,6 +25,7 @@ from metapt_nb.data import load_dataset
 from metapt_nb.evaluate import GridCell, GridConfig, group_cells, run_groups
 from metapt_nb.experiments import balanced
 from metapt_nb.files import atomic, save_csv
+from metapt_nb.inner_step import losses_of
 from metapt_nb.jobs import default_workers, run_jobs
 from metapt_nb.maml import split_tasks
 from metapt_nb.pretrain import gate
@@ -123,10 +124,9 @@ class Followed:
 
     @torch.no_grad()
     def look(self, prompt, **when):
-        said, truth = self.backbone.log_probs(prompt, self.held_out), self.held_out.labels
-        right = said.gather(1, truth[:, None])[:, 0]
-        losses = dict(full=-right.mean().item(), choice=(said.logsumexp(1) - right).mean().item())
-        self.rows.append(when | losses | scores(truth.numpy(), said.argmax(1).numpy()))
+        said = self.backbone.log_probs(prompt, self.held_out)
+        found = scores(self.held_out.labels.numpy(), said.argmax(1).numpy())
+        self.rows.append(when | losses_of(said, self.held_out)._asdict() | found)
 
     def __call__(self, trainer):
         if trainer.seen < self.next and trainer.used < trainer.budget: return

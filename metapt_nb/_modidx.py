@@ -947,6 +947,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                       'metapt_nb.inner_step.inner_step_study': ( 'inner_step.html#inner_step_study',
                                                                                  'metapt_nb/inner_step.py'),
                                       'metapt_nb.inner_step.learned_prompt': ('inner_step.html#learned_prompt', 'metapt_nb/inner_step.py'),
+                                      'metapt_nb.inner_step.losses_of': ('inner_step.html#losses_of', 'metapt_nb/inner_step.py'),
                                       'metapt_nb.inner_step.one_step': ('inner_step.html#one_step', 'metapt_nb/inner_step.py'),
                                       'metapt_nb.inner_step.plot_steps': ('inner_step.html#plot_steps', 'metapt_nb/inner_step.py'),
                                       'metapt_nb.inner_step.pool_tasks': ('inner_step.html#pool_tasks', 'metapt_nb/inner_step.py'),

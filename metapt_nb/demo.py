@@ -412,7 +412,7 @@ def run_demo(
     report: bool = True,    # write report.html too
     workers: int = None,    # processes; `jobs.default_workers` by default
 ) -> pd.DataFrame:          # the results, one row per cell
-    "The main job; a second call with the same settings and folder repeats nothing."
+    "The main job; a second call with the same settings and folder learns and tunes nothing anew."
     out, stage, workers = Path(out), Stages(), workers or default_workers(config.device)
     with stage("backbone"): backbone = Backbone.load(config.backbone, config.device, config.dtype)
     with stage("text"): text = pretraining_text(config)
