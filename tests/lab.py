@@ -96,6 +96,7 @@ def chromium():
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
         browser.set_script_timeout(300)
+        browser.command_executor.client_config.timeout = 330 # chromedriver's own answers come at 300 s
         # JupyterLab takes the notebook that has the focus for the current one; a headless page has none of its own
         browser.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", dict(enabled=True))
         try: yield browser

@@ -7,6 +7,7 @@ import time
 import pytest
 from lab import OVERFLOW, Keys, Page, address, chromium
 from recipes import ROOT, commands_of, with_own_programs
+from selenium.webdriver.support.ui import WebDriverWait
 from small import free_port
 
 pytest.importorskip("voila", reason="the extra 'app' is not installed")
@@ -20,6 +21,9 @@ const asked = [...document.querySelectorAll('link[href], script[src], img[src]')
 const fetched = performance.getEntriesByType('resource').map(entry => entry.name);
 return [...asked, ...fetched].filter(name => !name.startsWith(location.origin) && !name.startsWith('data:'));
 """
+
+
+THERE = "return location.href === arguments[0] && document.readyState === 'complete'"
 
 
 class AppPage(Page):
@@ -53,6 +57,12 @@ def app(tmp_path_factory):
         server.wait(60)
 
 
+def open_front(browser, url):
+    "The front page, which keeps the token; a page asked for before it is wholly there would never come."
+    browser.get(url)
+    WebDriverWait(browser, 60, .1).until(lambda _: browser.execute_script(THERE, url))
+
+
 def promise(name):
     "What a page says of itself in its first lines."
     text = (ROOT/"nbs"/"walkthrough"/f"{name}.ipynb").read_text()
@@ -72,7 +82,7 @@ def test_nothing_without_the_token(app):
 def test_front_page(app):
     "Each page with its promise."
     browser, url, _ = app
-    browser.get(url)
+    open_front(browser, url)
     text = browser.find_element("css selector", "body").text
     assert all(f"{name}\n{promise(name)}" in text for name in MOVES)
 
@@ -81,7 +91,7 @@ def test_front_page(app):
 def test_page(app, name):
     "Its controls change the picture, nothing is wider than a narrow page, nothing comes from outside."
     browser, url, log = app
-    browser.get(url) # which keeps the token
+    open_front(browser, url)
     page = AppPage(browser, url.split("?")[0], log, name)
     page.until(lambda: page.pictures() and page.summary(), "the first picture", 300)
     page.settle()
