@@ -15,15 +15,13 @@ MOVES = dict( # page -> a control and the key that moves it
     explore=("k", Keys.ARROW_RIGHT), live=("k", Keys.ARROW_LEFT), playground=("epochs", Keys.ARROW_LEFT),
     advise=("folds", Keys.ARROW_LEFT), browse=("metric", Keys.ARROW_DOWN))
 BROKEN = "return [...document.querySelectorAll('.mp-broken, .jupyter-widgets-error-widget')].map(e => e.textContent)"
+THERE = "return location.href === arguments[0] && document.readyState === 'complete'"
 # Addresses of what is loaded, or was to be loaded, from another place than the page.
 OUTSIDE = """
 const asked = [...document.querySelectorAll('link[href], script[src], img[src]')].map(e => e.href || e.src);
 const fetched = performance.getEntriesByType('resource').map(entry => entry.name);
 return [...asked, ...fetched].filter(name => !name.startsWith(location.origin) && !name.startsWith('data:'));
 """
-
-
-THERE = "return location.href === arguments[0] && document.readyState === 'complete'"
 
 
 class AppPage(Page):
