@@ -10,7 +10,8 @@ one begins where it goes on.
 `python bench/regime.py CORPUS rates` tunes plain prompts, a learned one and the whole model at several rates:
 rates.csv.
 None of the data sets of the paper's tables is looked at; but the sentences of movie are largely those of SST-5 and
-SST-2 (overlap.csv), so that what is tried on movie serves the demo, and the paper's settings are chosen on yelp5.
+SST-2 (overlap.csv), so that what is tried on movie serves the demo, and the paper's settings are chosen on yelp5;
+nor is movie tuned on for the paper, or a set of the demo's table for the demo.
 """
 import json, sys, time
 from pathlib import Path
@@ -19,15 +20,16 @@ from typing import NamedTuple
 import numpy as np, pandas as pd, torch
 from tqdm.auto import tqdm
 
-from metapt_nb.backbone import Backbone
+from metapt_nb.backbone import Backbone, concat, split_log_probs
 from metapt_nb.cluster import make_tasks
 from metapt_nb.data import load_dataset
 from metapt_nb.evaluate import GridCell, GridConfig, group_cells, run_groups
 from metapt_nb.experiments import balanced
 from metapt_nb.files import atomic, save_csv
-from metapt_nb.inner_step import losses_of
+from metapt_nb.inner_step import Losses, losses_of
 from metapt_nb.jobs import default_workers, run_jobs
-from metapt_nb.maml import split_tasks
+from metapt_nb.learners import RelativeStep
+from metapt_nb.maml import slope, split_tasks
 from metapt_nb.pretrain import gate
 from metapt_nb.prompts import load_prompt, save_prompt
 from metapt_nb.rules import RULES, rule_set, ruled_tasks, under_rule
@@ -41,7 +43,8 @@ RUNS = Path("runs/regime")
 ROWS, HELD_OUT, K, L, LENGTH = 16000, 500, 10, 20, 64
 ASKED = "How does the writer of this text rate what it is about: is it terrible, bad, maybe, good or great?"
 RATES, FULL_RATES, RATE = (.01, .03, .1, .3), (1e-4, 3e-4, 1e-3), .03 # of few-shot tuning
-DEVELOPMENT = ("movie", "amazon", "nyt", "tweets", "alexa")
+DEVELOPMENT = dict( # corpus -> sets to tune on: none of those that its prompts are judged by in the end
+    yelp5=("amazon", "nyt", "tweets", "alexa"), movie=("alexa",))
 
 
 class Trial(NamedTuple):
@@ -69,11 +72,13 @@ def meta(lr, samples=4000, tasks=2, support=4, query=4, **more):
 TRIALS = [
     *(Trial(f"ppt {lr} {batch}", "ppt", ppt(lr, batch)) for lr in (.03, .1, .3) for batch in (4, 16)),
     *(Trial(f"maml {lr}", "maml", meta(lr)) for lr in (.03, .1, .3)),
+    *(Trial(f"maml 0.3 alpha {alpha}", "maml", meta(.3, inner_lr=alpha)) for alpha in (.1, .3)),
     Trial("maml 10 tasks", "maml", meta(.1, tasks=10)),
     Trial("maml 16 rows", "maml", meta(.1, support=16)),
     Trial("maml 3 steps", "maml", meta(.1, inner_steps=3)),
     Trial("maml relative .01", "maml", meta(.1, relative=True, inner_lr=.01)),
     Trial("maml relative .03", "maml", meta(.1, relative=True, inner_lr=.03)),
+    Trial("maml 0.3 relative .03", "maml", meta(.3, relative=True, inner_lr=.03)),
     Trial("rates", "metasgd", meta(.1)),
     Trial("first order", "fomaml", meta(.1)),
     Trial("no step", "alpha0", meta(.1)),
@@ -81,7 +86,7 @@ TRIALS = [
     Trial("constant", "ppt", ppt(.1, 16, schedule="constant")),
     Trial("text", "ppt", ppt(.1, 16), init="text"),
     Trial("ppt restricted", "ppt", ppt(.1, 16), restricted=True),
-    Trial("maml restricted", "maml", meta(.1), restricted=True),
+    *(Trial(f"maml restricted{more}", "maml", meta(lr), restricted=True) for lr, more in ((.1, ""), (.3, " 0.3"))),
     Trial("ppt sizes restricted", "ppt", ppt(.1, 16), "sizes", restricted=True),
     *(Trial(f"ppt {rules}", "ppt", ppt(.1, 16), rules) for rules in ("sizes", "words", "meanings", "all")),
     *(Trial(f"maml {rules} {method}", "maml", meta(.1), rules, method)
@@ -140,20 +145,33 @@ def file_of(corpus, trial, ending=".json"):
     return (OUT/corpus/"trials" if kept else RUNS/corpus)/f"{trial.name.replace(' ', '-')}{ending}"
 
 
-def look_ahead(validation):
-    "What an inner step gained at the last validation, in nats; None of a learner that takes none."
-    if "loss_before" not in validation: return None
-    return float((validation.loss_before - validation.loss).iloc[-1])
+def gained_ahead(backbone, prompt, tasks, inner_lr=1., relative=False, **other):
+    "`Losses` of held-out rows of each task, less those after an inner step on a few other rows of it."
+    adapt, judged = zip(*tasks)
+    turned = RelativeStep(backbone.scale) if relative else None
+    here = slope(backbone, prompt.expand(len(adapt), *prompt.shape), adapt, regulariser=turned)
+    rows, losses = concat(judged), []
+    for U in (here.U.detach(), here.step(inner_lr*backbone.scale**2).detach()):
+        with torch.no_grad(): losses.append(losses_of(torch.cat(split_log_probs(backbone, U, judged)), rows))
+    return Losses(*(before - after for before, after in zip(*losses)))
 
 
-def row_of(backbone, trial, run, found):
-    "A trial's settings, what it cost and what the gate says."
+def look_ahead(backbone, prompt, source, trial):
+    "What an inner step gains, of the loss that is trained and of the choice alone; none where α is not one number."
+    if trial.learner in ("ppt", "metasgd"): return {}
+    tasks = source.to_validate(trial.settings["support"])
+    gained = gained_ahead(backbone, prompt, tasks, **trial.settings)
+    return dict(look_ahead=gained.full, choice_ahead=gained.choice)
+
+
+def row_of(backbone, trial, run, found, ahead):
+    "A trial's settings, what it cost, what the gate says and what a look ahead gains."
     settings = {name: value for name, value in trial.settings.items() if name not in ("select", "validate_every")}
     return dict(
         trial=trial.name, learner=trial.learner, rules=trial.rules, method=trial.method, init=trial.init,
         restricted=trial.restricted, seed=trial.seed, **settings, seen=run.seen, updates=run.steps,
         seconds=round(run.seconds, 1), dtype=backbone.dtype_name,
-        look_ahead=look_ahead(run.validation), **found._asdict(), learned=found.learned, date=time.strftime("%Y-%m-%d"))
+        **ahead, **found._asdict(), learned=found.learned, date=time.strftime("%Y-%m-%d"))
 
 
 def run_trial(corpus, trial):
@@ -163,10 +181,11 @@ def run_trial(corpus, trial):
     start = backbone.init_prompt(L, trial.init, trial.seed, ASKED if trial.init == "text" else None)
     followed, checkpoint = Followed(backbone, rows, 1000), file_of(corpus, trial, ".pt")
     settings = dict(trial.settings, seed=trial.seed)
+    source = source_of(backbone, text, trial)
     followed.look(start, seen=0, step=0, seconds=0.)
-    run = learn_from(
-        backbone, start, source_of(backbone, text, trial), trial.learner, checkpoint, on_step=followed, **settings)
-    row = row_of(backbone, trial, run, gate(backbone, start, run.prompt, rows))
+    run = learn_from(backbone, start, source, trial.learner, checkpoint, on_step=followed, **settings)
+    found, ahead = gate(backbone, start, run.prompt, rows), look_ahead(backbone, run.prompt, source, trial)
+    row = row_of(backbone, trial, run, found, ahead)
     save_prompt(file_of(corpus, trial, ".safetensors"), run.prompt, backbone, rows, method=trial.name)
     with atomic(file_of(corpus, trial)) as tmp: tmp.write_text(json.dumps(dict(row=row, curve=followed.rows)))
     checkpoint.unlink()
@@ -216,8 +235,7 @@ def settling(start, rate):
 def tune(corpus, wanted, file):
     "Few-shot tuning on development sets; `wanted`: name -> (function from a seed to where it begins, rates)."
     groups = []
-    for name in DEVELOPMENT:
-        if name == corpus: continue
+    for name in DEVELOPMENT[corpus]:
         for start, (begin, rates) in wanted.items():
             for rate in rates:
                 cells = [GridCell(f"{start} at {rate:g}", begin(seed), seed) for seed in (0, 1, 2)]

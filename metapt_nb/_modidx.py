@@ -658,6 +658,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                     'metapt_nb.evaluate.encode_split': ('evaluate.html#encode_split', 'metapt_nb/evaluate.py'),
                                     'metapt_nb.evaluate.even_groups': ('evaluate.html#even_groups', 'metapt_nb/evaluate.py'),
                                     'metapt_nb.evaluate.group_cells': ('evaluate.html#group_cells', 'metapt_nb/evaluate.py'),
+                                    'metapt_nb.evaluate.if_run': ('evaluate.html#if_run', 'metapt_nb/evaluate.py'),
                                     'metapt_nb.evaluate.keep_rows': ('evaluate.html#keep_rows', 'metapt_nb/evaluate.py'),
                                     'metapt_nb.evaluate.read_stored': ('evaluate.html#read_stored', 'metapt_nb/evaluate.py'),
                                     'metapt_nb.evaluate.require_apart': ('evaluate.html#require_apart', 'metapt_nb/evaluate.py'),

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FITTED', 'GridConfig', 'GridCell', 'EncodedSplit', 'encode_split', 'test_scores', 'dev_temperature', 'result_row',
            'same_rows', 'run_cells', 'cell_file', 'write_cells', 'even_groups', 'CellGroup', 'group_cells', 'keep_rows',
-           'run_groups', 'Stored', 'read_stored', 'require_apart', 'run_grid', 'numbers', 'COLOURS', 'interval',
-           'markdown', 'mean_sd', 'paired', 'plot_curves', 'plot_results', 'scores', 'summary']
+           'run_groups', 'Stored', 'read_stored', 'if_run', 'require_apart', 'run_grid', 'numbers', 'COLOURS',
+           'interval', 'markdown', 'mean_sd', 'paired', 'plot_curves', 'plot_results', 'scores', 'summary']
 
 # %% ../nbs/51_evaluate.ipynb #ccb70de4
 import json
@@ -282,6 +282,14 @@ def read_stored(
         return pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=list(columns[name]))
     file = folder/"settings.json"
     return Stored([table(name) for name in columns], json.loads(file.read_text()) if file.is_file() else {})
+
+def if_run(
+    rows, # of a table of `Stored`
+    show, # function of them
+):
+    "What a page shows of a run; a word where there are no rows."
+    from IPython.display import Markdown
+    return show(rows) if len(rows) else Markdown("*No run to draw yet.*")
 
 # %% ../nbs/51_evaluate.ipynb #f1f6fa66
 def require_apart(
