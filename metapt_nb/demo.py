@@ -49,10 +49,10 @@ class DemoConfig:
     n_tokens: int = 20           # L, rows of the prompt
     datasets: tuple = ("amazon", "nyt", "tweets")
     seeds: tuple = (0, 1)        # few-shot samples and, for PT, the initial prompt
-    pretrain_seeds: tuple = (0,) # pre-trainings; few-shot seed i starts from pre-training i mod their number
+    pretrain_seeds: tuple = (0, 1) # pre-trainings; few-shot seed i starts from pre-training i mod their number
     methods: tuple = ("PT", "PPT", "MetaPT")
-    ppt: PretrainConfig = PretrainConfig(lr=.03, validate_every=1000)
-    meta: MetaConfig = MetaConfig(lr=.03, inner_lr=1., tasks_per_step=2, validate_every=1000)
+    ppt: PretrainConfig = PretrainConfig(lr=.3, batch_size=16, validate_every=1000, select="loss")
+    meta: MetaConfig = MetaConfig(lr=.3, inner_lr=1., tasks_per_step=2, validate_every=1000, select="loss")
     grid: GridConfig = GridConfig(tune=TuneConfig(lr=.01, epochs=12))
 
 # %% ../nbs/60_demo.ipynb #db04c99e
@@ -64,7 +64,6 @@ def full_demo(
         config,
         datasets=("amazon", "nyt", "tweets", "alexa"),
         seeds=(0, 1, 2, 3, 4),
-        pretrain_seeds=(0, 1),
         methods=("FT", "PT", "PPT", "MetaPT"),
         grid=replace(config.grid, full=replace(config.grid.full, epochs=10)))
 
@@ -72,7 +71,7 @@ def smoke_demo() -> DemoConfig:
     "The same path in seconds, on a random miniature: for tests, its numbers mean nothing."
     budget = dict(samples=96, validate_every=48)
     return DemoConfig(
-        backbone="tiny", n_pretrain=240, k=3, n_tokens=4, datasets=("amazon",),
+        backbone="tiny", n_pretrain=240, k=3, n_tokens=4, datasets=("amazon",), pretrain_seeds=(0,),
         ppt=PretrainConfig(**budget),
         meta=MetaConfig(tasks_per_step=2, **budget),
         grid=GridConfig(n_train=10, n_dev=10, n_test=40, max_length=16, tune=TuneConfig(epochs=1)))
@@ -432,9 +431,9 @@ def run_demo(
 class SweepConfig:
     "What the sweep tries; the first entry of each list is carried through."
     tune_lrs: tuple = (.01, .003, .03)
-    ppt_lrs: tuple = (.03, .1)       # β of PPT
+    ppt_lrs: tuple = (.3, .1)        # β of PPT
     metas: tuple = (                 # (β, α, tasks per step)
-        (.03, 1., 2), (.03, 3., 2), (.1, 1., 2), (.03, 1., 10), (.03, 0., 2))
+        (.3, 1., 2), (.3, 3., 2), (.1, 1., 2), (.3, 1., 10), (.3, 0., 2))
     full_lrs: tuple = (3e-4, 1e-4)   # of FT
     seeds: tuple = (100, 101)
     n_test: int = 200

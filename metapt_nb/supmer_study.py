@@ -195,7 +195,7 @@ def open_target(
 
 # %% ../nbs/59_supmer_study.ipynb #8e3cb201
 LEARNABLE = ("scsp", "scc") # types of task of which a prompt of `cpu` learns something
-LEFT_OUT = ("last task only", "only scsp", "only scc", "PPT, NSS", "PPT, hybrid") # of `cpu`, for want of time
+LEFT_OUT = ("PPT, NSS", "PPT, hybrid") # of `cpu`, for want of time
 
 @dataclass(frozen=True)
 class StudyScale:
