@@ -24,7 +24,7 @@ def with_pictures(body, outputs):
 
 TAKEN = { # file -> the page whose picture it is, and which of them
     "nbs/results/mpt/gains.png": ("nbs/mpt/main.ipynb", 0),
-    "nbs/results/supmer/types.png": ("nbs/supmer/tasks.ipynb", -1),
+    "nbs/results/supmer/parts.png": ("nbs/supmer/ablation.ipynb", -1),
 }
 
 
