@@ -164,8 +164,9 @@ def look_ahead(backbone, prompt, source, trial):
     return dict(look_ahead=gained.full, choice_ahead=gained.choice)
 
 
-def row_of(backbone, trial, run, found, ahead):
-    "A trial's settings, what it cost, what the gate says and what a look ahead gains."
+def row_of(backbone, trial, run, found, source):
+    "A trial's settings, what it cost, what a look ahead gains and what the gate says."
+    ahead = look_ahead(backbone, run.prompt, source, trial)
     settings = {name: value for name, value in trial.settings.items() if name not in ("select", "validate_every")}
     return dict(
         trial=trial.name, learner=trial.learner, rules=trial.rules, method=trial.method, init=trial.init,
@@ -180,12 +181,11 @@ def run_trial(corpus, trial):
     rows = under_rule(backbone, held_out, RULES["five"], max_length=LENGTH)
     start = backbone.init_prompt(L, trial.init, trial.seed, ASKED if trial.init == "text" else None)
     followed, checkpoint = Followed(backbone, rows, 1000), file_of(corpus, trial, ".pt")
-    settings = dict(trial.settings, seed=trial.seed)
     source = source_of(backbone, text, trial)
     followed.look(start, seen=0, step=0, seconds=0.)
-    run = learn_from(backbone, start, source, trial.learner, checkpoint, on_step=followed, **settings)
-    found, ahead = gate(backbone, start, run.prompt, rows), look_ahead(backbone, run.prompt, source, trial)
-    row = row_of(backbone, trial, run, found, ahead)
+    run = learn_from(
+        backbone, start, source, trial.learner, checkpoint, on_step=followed, seed=trial.seed, **trial.settings)
+    row = row_of(backbone, trial, run, gate(backbone, start, run.prompt, rows), source)
     save_prompt(file_of(corpus, trial, ".safetensors"), run.prompt, backbone, rows, method=trial.name)
     with atomic(file_of(corpus, trial)) as tmp: tmp.write_text(json.dumps(dict(row=row, curve=followed.rows)))
     checkpoint.unlink()
