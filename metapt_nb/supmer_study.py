@@ -787,11 +787,13 @@ def possible(
     return [name for name in starts if name in starts_of(types)]
 
 def _compared(run, names, unseen=False):
-    "Gaps to some starts that have learned, in words and as they are; the others are named."
-    found = gaps(run.abroad() if unseen else run.at_home(), [name for name in names if name not in run.idle])
-    told = [f"over {name} {gap}" for name, gap in found.items()]
-    told += [f"left out: {name}, which did not learn in {run.idle[name]}" for name in names if name in run.idle]
-    return "; ".join(told), list(found.values())
+    "Gaps to some starts in words, and as they are those to starts that have learned."
+    found = gaps(run.abroad() if unseen else run.at_home(), names)
+    told = [f"over {name} {gap}" for name, gap in found.items() if name not in run.idle]
+    told += [
+        f"left out: {name}, which did not learn in {run.idle[name]} ({gap})"
+        for name, gap in found.items() if name in run.idle]
+    return "; ".join(told), [gap for name, gap in found.items() if name not in run.idle]
 
 def judge_ahead(
     run: SupmerRun,
