@@ -8,7 +8,9 @@ trial with what the gate says of it. Finished trials are kept in the folder tria
 one begins where it goes on.
 `python bench/regime.py CORPUS starts` tunes the prompts of TUNED on a few rows of development sets: tuned.csv;
 `python bench/regime.py CORPUS rates` tunes plain prompts, a learned one and the whole model at several rates:
-rates.csv.
+rates.csv;
+`python bench/regime.py CORPUS gains` takes inner steps of several lengths, on more or fewer rows, from the prompts of
+AHEAD: ahead.csv.
 None of the data sets of the paper's tables is looked at; but the sentences of movie are largely those of SST-5 and
 SST-2 (overlap.csv), so that what is tried on movie serves the demo, and the paper's settings are chosen on yelp5;
 nor is movie tuned on for the paper, or a set of the demo's table for the demo.
@@ -42,6 +44,7 @@ OUT = Path(__file__).parent.parent/"nbs/results/regime"
 RUNS = Path("runs/regime")
 ROWS, HELD_OUT, K, L, LENGTH = 16000, 500, 10, 20, 64
 ASKED = "How does the writer of this text rate what it is about: is it terrible, bad, maybe, good or great?"
+ALPHAS, SUPPORTS = (.03, .1, .3, 1., 3., 10.), (4, 16, 32) # of inner steps
 RATES, FULL_RATES, RATE = (.01, .03, .1, .3), (1e-4, 3e-4, 1e-3), .03 # of few-shot tuning
 DEVELOPMENT = dict( # corpus -> sets to tune on: none of those that its prompts are judged by in the end
     yelp5=("amazon", "nyt", "tweets", "alexa"), movie=("alexa",))
@@ -88,14 +91,19 @@ TRIALS = [
     Trial("ppt restricted", "ppt", ppt(.1, 16), restricted=True),
     *(Trial(f"maml restricted{more}", "maml", meta(lr), restricted=True) for lr, more in ((.1, ""), (.3, " 0.3"))),
     Trial("ppt sizes restricted", "ppt", ppt(.1, 16), "sizes", restricted=True),
+    Trial("maml sizes restricted 0.3", "maml", meta(.3), "sizes", restricted=True),
     *(Trial(f"ppt {rules}", "ppt", ppt(.1, 16), rules) for rules in ("sizes", "words", "meanings", "all")),
     *(Trial(f"maml {rules} {method}", "maml", meta(.1), rules, method)
       for rules in ("sizes", "words", "meanings", "all") for method in ("kmeans", "random", "none")),
     Trial("ppt long", "ppt", ppt(.1, 16, 16000)), Trial("maml long", "maml", meta(.1, 16000)),
     *(Trial(f"{learner} sizes long", learner, settings, "sizes")
       for learner, settings in dict(ppt=ppt(.1, 16, 16000), maml=meta(.1, 16000)).items())]
-TUNED = ("ppt 0.03 4", "ppt 0.1 16", "maml 0.1", "ppt sizes", "maml sizes kmeans", "ppt long", "maml long",
-         "ppt sizes long", "maml sizes long", "ppt restricted", "ppt sizes restricted")
+TUNED = ("ppt 0.1 16", "maml 0.1", "maml 0.3", "maml 0.3 alpha 0.3", "ppt sizes", "maml sizes kmeans", "ppt long",
+         "maml long", "ppt sizes long", "maml sizes long", "ppt restricted", "maml restricted 0.3",
+         "ppt sizes restricted", "maml sizes restricted 0.3")
+AHEAD = ( # a prompt, and the rules of the tasks that it steps on
+    ("ppt 0.1 16", "one"), ("maml 0.3 alpha 0.3", "one"), ("ppt 0.1 16", "sizes"),
+    ("ppt sizes restricted", "sizes"), ("maml sizes restricted 0.3", "sizes"))
 
 
 def corpus_rows(name):
@@ -145,22 +153,26 @@ def file_of(corpus, trial, ending=".json"):
     return (OUT/corpus/"trials" if kept else RUNS/corpus)/f"{trial.name.replace(' ', '-')}{ending}"
 
 
-def gained_ahead(backbone, prompt, tasks, inner_lr=1., relative=False, **other):
-    "`Losses` of held-out rows of each task, less those after an inner step on a few other rows of it."
+def gained_ahead(backbone, prompt, tasks, alphas, relative=False):
+    "`Losses` of held-out rows of each task, less those after an inner step of each length on a few other rows of it."
     adapt, judged = zip(*tasks)
-    turned = RelativeStep(backbone.scale) if relative else None
+    turned, rows = RelativeStep(backbone.scale) if relative else None, concat(judged)
     here = slope(backbone, prompt.expand(len(adapt), *prompt.shape), adapt, regulariser=turned)
-    rows, losses = concat(judged), []
-    for U in (here.U.detach(), here.step(inner_lr*backbone.scale**2).detach()):
-        with torch.no_grad(): losses.append(losses_of(torch.cat(split_log_probs(backbone, U, judged)), rows))
-    return Losses(*(before - after for before, after in zip(*losses)))
+
+    @torch.no_grad()
+    def lost(U): return losses_of(torch.cat(split_log_probs(backbone, U.detach(), judged)), rows)
+
+    before = lost(here.U)
+    stepped = [lost(here.step(alpha*backbone.scale**2)) for alpha in alphas]
+    return [Losses(*(old - new for old, new in zip(before, after))) for after in stepped]
 
 
 def look_ahead(backbone, prompt, source, trial):
     "What an inner step gains, of the loss that is trained and of the choice alone; none where α is not one number."
+    settings = trial.settings
     if trial.learner in ("ppt", "metasgd"): return {}
-    tasks = source.to_validate(trial.settings["support"])
-    gained = gained_ahead(backbone, prompt, tasks, **trial.settings)
+    tasks, alphas = source.to_validate(settings["support"]), [settings.get("inner_lr", 1.)]
+    gained, = gained_ahead(backbone, prompt, tasks, alphas, settings.get("relative", False))
     return dict(look_ahead=gained.full, choice_ahead=gained.choice)
 
 
@@ -233,12 +245,12 @@ def settling(start, rate):
 
 
 def tune(corpus, wanted, file):
-    "Few-shot tuning on development sets; `wanted`: name -> (function from a seed to where it begins, rates)."
+    "Few-shot tuning on development sets; `wanted`: name -> (function from a seed to where it begins, rates, seeds)."
     groups = []
     for name in DEVELOPMENT[corpus]:
-        for start, (begin, rates) in wanted.items():
+        for start, (begin, rates, seeds) in wanted.items():
             for rate in rates:
-                cells = [GridCell(f"{start} at {rate:g}", begin(seed), seed) for seed in (0, 1, 2)]
+                cells = [GridCell(f"{start} at {rate:g}", begin(seed), seed) for seed in seeds]
                 groups += group_cells(load_dataset(name), cells, settling(start, rate))
     rows = run_groups(groups, Backbone.load(), RUNS/corpus/"tuned", default_workers())
     names = rows.method.str.rsplit(" at ", n=1, expand=True)
@@ -250,18 +262,43 @@ def vocabulary(seed): return Backbone.load().init_prompt(L, seed=seed)
 
 def tune_rates(corpus):
     "Plain tuning, tuning from a learned prompt and full-model tuning at several rates."
-    starts = {"PT": (vocabulary, RATES), "ppt 0.1 16": (learned(corpus, "ppt 0.1 16"), RATES)}
-    tune(corpus, starts | {"FT": (lambda seed: None, FULL_RATES)}, "rates.csv")
+    begins = {"PT": vocabulary, "ppt 0.1 16": learned(corpus, "ppt 0.1 16")}
+    whole = {"FT": (lambda seed: None, FULL_RATES, (0,))} # takes several times as long
+    tune(corpus, {name: (begin, RATES, (0, 1)) for name, begin in begins.items()} | whole, "rates.csv")
+
+
+def gains_of(corpus, name, rules):
+    "What inner steps of several lengths gain from a learned prompt, on tasks of some rules; a dict per length."
+    backbone, (text, _) = Backbone.load(), corpus_rows(corpus)
+    trial = next(trial for trial in TRIALS if trial.name == name)
+    parts = [(train, held_out[:30]) for train, held_out in parts_of(text, "kmeans")]
+    made = ruled_tasks(backbone, text, parts, rule_set(rules), max_length=LENGTH, restricted=trial.restricted)
+    source, prompt, found = clustered(backbone, made.batch, made.parts), learned(corpus, name)(0), []
+    for support in SUPPORTS:
+        gained = gained_ahead(backbone, prompt, source.to_validate(support), ALPHAS)
+        found += [dict(trial=name, rules=rules, support=support, alpha=alpha, **gain._asdict())
+                  for alpha, gain in zip(ALPHAS, gained)]
+    return found
+
+
+def measure_gains(corpus):
+    "Gains of inner steps from the prompts of AHEAD."
+    calls = [(corpus, *asked) for asked in AHEAD]
+    done = dict(tqdm(run_jobs(gains_of, calls, default_workers()), total=len(calls), desc="gains", disable=None))
+    rows = [row for which in range(len(calls)) for row in done[which]]
+    save_csv(OUT/corpus/"ahead.csv", pd.DataFrame(rows).round(5))
 
 
 def tune_starts(corpus):
-    "Tuning from some of the prompts, at one rate."
-    starts = {name: (learned(corpus, name), (RATE,)) for name in TUNED}
-    tune(corpus, {"PT": (vocabulary, (RATE,))} | starts, "tuned.csv")
+    "Tuning at one rate from those of the prompts that are there."
+    there = [trial.name for trial in TRIALS if file_of(corpus, trial, ".safetensors").exists()]
+    begins = {"PT": vocabulary} | {name: learned(corpus, name) for name in TUNED if name in there}
+    tune(corpus, {name: (begin, (RATE,), (0, 1, 2)) for name, begin in begins.items()}, "tuned.csv")
 
 
 if __name__ == "__main__":
     corpus, *names = sys.argv[1:]
     if names == ["starts"]: tune_starts(corpus)
     elif names == ["rates"]: tune_rates(corpus)
+    elif names == ["gains"]: measure_gains(corpus)
     else: main(corpus, names)

@@ -714,6 +714,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                                                                  'metapt_nb/experiments.py'),
                                        'metapt_nb.experiments._annotator': ('experiments.html#_annotator', 'metapt_nb/experiments.py'),
                                        'metapt_nb.experiments._but': ('experiments.html#_but', 'metapt_nb/experiments.py'),
+                                       'metapt_nb.experiments._cpu': ('experiments.html#_cpu', 'metapt_nb/experiments.py'),
                                        'metapt_nb.experiments._figure2': ('experiments.html#_figure2', 'metapt_nb/experiments.py'),
                                        'metapt_nb.experiments._figure3a': ('experiments.html#_figure3a', 'metapt_nb/experiments.py'),
                                        'metapt_nb.experiments._figure3b': ('experiments.html#_figure3b', 'metapt_nb/experiments.py'),
