@@ -141,7 +141,7 @@ def _cpu():
     "What two cores do in some hours."
     six = dict(seeds=tuple(range(6)), draws=2, figure_seeds=tuple(range(6)), figure_draws=2)
     learning = dict(lr=.3, validate_every=1000, select="loss")
-    tune, full = TuneConfig(lr=.03, epochs=40), replace(FULL, epochs=20, patience=3)
+    tune, full = TuneConfig(lr=.03, epochs=40), replace(FULL, lr=.001, epochs=20)
     return Scale(
         open_rows=40000, **six, rounds=2, compared=(*COMPARED, "ours"),
         ppt=PretrainConfig(batch_size=16, **learning), meta=MetaConfig(inner_lr=.3, **learning),
