@@ -6,7 +6,8 @@ the corpus's own five words.
 It writes to nbs/results/regime: curves.csv, a row per trial and look at the held-out rows, and trials.csv, a row per
 trial with what the gate says of it. Finished trials are kept in the folder trials beside them; the curve of a killed
 one begins where it goes on.
-`python bench/regime.py CORPUS starts` tunes the prompts of TUNED on a few rows of development sets: tuned.csv;
+`python bench/regime.py CORPUS starts` tunes those prompts of TUNED that are there on a few rows of development sets, as
+they are and with their ratings merged into three and two classes: tuned.csv;
 `python bench/regime.py CORPUS rates` tunes plain prompts, a learned one and the whole model at several rates:
 rates.csv;
 `python bench/regime.py CORPUS gains` takes inner steps of several lengths, on more or fewer rows, from the prompts of
@@ -16,6 +17,7 @@ SST-2 (overlap.csv), so that what is tried on movie serves the demo, and the pap
 nor is movie tuned on for the paper, or a set of the demo's table for the demo.
 """
 import json, sys, time
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +36,7 @@ from metapt_nb.learners import RelativeStep
 from metapt_nb.maml import slope, split_tasks
 from metapt_nb.pretrain import gate
 from metapt_nb.prompts import load_prompt, save_prompt
-from metapt_nb.rules import RULES, rule_set, ruled_tasks, under_rule
+from metapt_nb.rules import RULES, rows_under, rule_set, ruled_tasks, under_rule
 from metapt_nb.settings import environment
 from metapt_nb.starts import clustered, learn_from
 from metapt_nb.statistics import scores
@@ -98,9 +100,8 @@ TRIALS = [
     Trial("ppt long", "ppt", ppt(.1, 16, 16000)), Trial("maml long", "maml", meta(.1, 16000)),
     *(Trial(f"{learner} sizes long", learner, settings, "sizes")
       for learner, settings in dict(ppt=ppt(.1, 16, 16000), maml=meta(.1, 16000)).items())]
-TUNED = ("ppt 0.1 16", "maml 0.1", "maml 0.3", "maml 0.3 alpha 0.3", "ppt sizes", "maml sizes kmeans", "ppt long",
-         "maml long", "ppt sizes long", "maml sizes long", "ppt restricted", "maml restricted 0.3",
-         "ppt sizes restricted", "maml sizes restricted 0.3")
+TUNED = ("ppt 0.1 16", "maml 0.3 alpha 0.3", "ppt long", "maml long", "ppt sizes long", "maml sizes long",
+         "ppt restricted", "maml restricted 0.3", "ppt sizes restricted", "maml sizes restricted 0.3")
 AHEAD = ( # a prompt, and the rules of the tasks that it steps on
     ("ppt 0.1 16", "one"), ("maml 0.3 alpha 0.3", "one"), ("ppt 0.1 16", "sizes"),
     ("ppt sizes restricted", "sizes"), ("maml sizes restricted 0.3", "sizes"))
@@ -244,14 +245,27 @@ def settling(start, rate):
     return GridConfig(n_test=500, tune=config, full=config, restricted=start in RESTRICTED)
 
 
-def tune(corpus, wanted, file):
-    "Few-shot tuning on development sets; `wanted`: name -> (function from a seed to where it begins, rates, seeds)."
-    groups = []
-    for name in DEVELOPMENT[corpus]:
-        for start, (begin, rates, seeds) in wanted.items():
-            for rate in rates:
-                cells = [GridCell(f"{start} at {rate:g}", begin(seed), seed) for seed in seeds]
-                groups += group_cells(load_dataset(name), cells, settling(start, rate))
+def asked(name, rule):
+    "A rated set under a rule: its five classes as they are, or merged."
+    dataset = load_dataset(name)
+    if rule == "five": return dataset
+    kept, labels = rows_under(dataset, RULES[rule])
+    classes, few = RULES[rule].words, dataset.rows(kept)
+    return replace(few, name=f"{name}, {len(classes)} classes", labels=labels, classes=classes)
+
+
+def few_shot_groups(dataset, start, begin, rates, seeds):
+    "The cells of a start at some rates, from a function from a seed to where it begins."
+    for rate in rates:
+        cells = [GridCell(f"{start} at {rate:g}", begin(seed), seed) for seed in seeds]
+        yield from group_cells(dataset, cells, settling(start, rate))
+
+
+def tune(corpus, wanted, file, rules=("five",)):
+    "Few-shot tuning on development sets; `wanted`: name -> what `few_shot_groups` takes beside it."
+    sets = [asked(name, rule) for rule in rules for name in DEVELOPMENT[corpus]]
+    groups = [
+        group for dataset in sets for start, how in wanted.items() for group in few_shot_groups(dataset, start, *how)]
     rows = run_groups(groups, Backbone.load(), RUNS/corpus/"tuned", default_workers())
     names = rows.method.str.rsplit(" at ", n=1, expand=True)
     save_csv(OUT/corpus/file, rows.assign(method=names[0], rate=names[1].astype(float)))
@@ -267,13 +281,18 @@ def tune_rates(corpus):
     tune(corpus, {name: (begin, RATES, (0, 1)) for name, begin in begins.items()} | whole, "rates.csv")
 
 
-def gains_of(corpus, name, rules):
-    "What inner steps of several lengths gain from a learned prompt, on tasks of some rules; a dict per length."
-    backbone, (text, _) = Backbone.load(), corpus_rows(corpus)
-    trial = next(trial for trial in TRIALS if trial.name == name)
+def tasks_to_step_on(backbone, corpus, trial, rules):
+    "Tasks of some rules as a trial is asked for them, with thirty rows held out of each."
+    text = corpus_rows(corpus)[0]
     parts = [(train, held_out[:30]) for train, held_out in parts_of(text, "kmeans")]
     made = ruled_tasks(backbone, text, parts, rule_set(rules), max_length=LENGTH, restricted=trial.restricted)
-    source, prompt, found = clustered(backbone, made.batch, made.parts), learned(corpus, name)(0), []
+    return clustered(backbone, made.batch, made.parts)
+
+
+def gains_of(corpus, name, rules):
+    "What inner steps of several lengths gain from a learned prompt, on tasks of some rules; a dict per length."
+    backbone, trial = Backbone.load(), next(trial for trial in TRIALS if trial.name == name)
+    source, prompt, found = tasks_to_step_on(backbone, corpus, trial, rules), learned(corpus, name)(0), []
     for support in SUPPORTS:
         gained = gained_ahead(backbone, prompt, source.to_validate(support), ALPHAS)
         found += [dict(trial=name, rules=rules, support=support, alpha=alpha, **gain._asdict())
@@ -293,7 +312,7 @@ def tune_starts(corpus):
     "Tuning at one rate from those of the prompts that are there."
     there = [trial.name for trial in TRIALS if file_of(corpus, trial, ".safetensors").exists()]
     begins = {"PT": vocabulary} | {name: learned(corpus, name) for name in TUNED if name in there}
-    tune(corpus, {name: (begin, (RATE,), (0, 1, 2)) for name, begin in begins.items()}, "tuned.csv")
+    tune(corpus, {name: (begin, (RATE,), (0, 1)) for name, begin in begins.items()}, "tuned.csv", rule_set("sizes"))
 
 
 if __name__ == "__main__":

@@ -133,7 +133,8 @@ def _smoke():
     few = dict(samples=48, validate_every=24)
     return Scale(
         "tiny", n_tokens=4, rows=80, k=3, open_rows=400, thresholds=(0.,)*5,
-        seeds=(0, 1), figure_seeds=(0,), compared=(*COMPARED, "ours"), sizes=(10, 20), row_counts=(40, 80), ks=(2, 3), maps=(2, 3),
+        seeds=(0, 1), figure_seeds=(0,), compared=(*COMPARED, "ours"), sizes=(10, 20),
+        row_counts=(40, 80), ks=(2, 3), maps=(2, 3),
         ppt=PretrainConfig(**few), meta=MetaConfig(**few),
         grid=GridConfig(10, 10, 20, max_length=16, tune=TuneConfig(epochs=2), full=TuneConfig(lr=1e-3, epochs=1)))
 
