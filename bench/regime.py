@@ -123,10 +123,11 @@ def parts_of(text, method):
     return split_tasks(make_tasks(text.texts, method, K, 0, text.labels))
 
 
-def source_of(backbone, text, trial):
-    "The tasks of a trial."
+def source_of(backbone, text, trial, most=None):
+    "The tasks of a trial, with at most so many rows held out of each part."
     how = dict(max_length=LENGTH, restricted=trial.restricted)
-    made = ruled_tasks(backbone, text, parts_of(text, trial.method), rule_set(trial.rules), **how)
+    parts = [(train, held_out[:most]) for train, held_out in parts_of(text, trial.method)]
+    made = ruled_tasks(backbone, text, parts, rule_set(trial.rules), **how)
     return clustered(backbone, made.batch, made.parts)
 
 
@@ -281,18 +282,11 @@ def tune_rates(corpus):
     tune(corpus, {name: (begin, RATES, (0, 1)) for name, begin in begins.items()} | whole, "rates.csv")
 
 
-def tasks_to_step_on(backbone, corpus, trial, rules):
-    "Tasks of some rules as a trial is asked for them, with thirty rows held out of each."
-    text = corpus_rows(corpus)[0]
-    parts = [(train, held_out[:30]) for train, held_out in parts_of(text, "kmeans")]
-    made = ruled_tasks(backbone, text, parts, rule_set(rules), max_length=LENGTH, restricted=trial.restricted)
-    return clustered(backbone, made.batch, made.parts)
-
-
 def gains_of(corpus, name, rules):
     "What inner steps of several lengths gain from a learned prompt, on tasks of some rules; a dict per length."
     backbone, trial = Backbone.load(), next(trial for trial in TRIALS if trial.name == name)
-    source, prompt, found = tasks_to_step_on(backbone, corpus, trial, rules), learned(corpus, name)(0), []
+    other = trial._replace(rules=rules, method="kmeans")
+    source, prompt, found = source_of(backbone, corpus_rows(corpus)[0], other, 30), learned(corpus, name)(0), []
     for support in SUPPORTS:
         gained = gained_ahead(backbone, prompt, source.to_validate(support), ALPHAS)
         found += [dict(trial=name, rules=rules, support=support, alpha=alpha, **gain._asdict())
@@ -302,7 +296,7 @@ def gains_of(corpus, name, rules):
 
 def measure_gains(corpus):
     "Gains of inner steps from the prompts of AHEAD."
-    calls = [(corpus, *asked) for asked in AHEAD]
+    calls = [(corpus, *stepped) for stepped in AHEAD]
     done = dict(tqdm(run_jobs(gains_of, calls, default_workers()), total=len(calls), desc="gains", disable=None))
     rows = [row for which in range(len(calls)) for row in done[which]]
     save_csv(OUT/corpus/"ahead.csv", pd.DataFrame(rows).round(5))
