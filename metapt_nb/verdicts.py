@@ -6,9 +6,9 @@
 __all__ = ['PAPER', 'PAPER_SD', 'PAPER_TABLE2', 'MARGIN', 'CLAIMS', 'IDLE', 'Run', 'read_run', 'gate_words', 'describe',
            'rows_of', 'account', 'split_labels', 'Difference', 'difference', 'Ratio', 'variance_ratio', 'first_epoch',
            'steps_to_target', 'decide', 'same', 'Judged', 'Part', 'leads', 'levels', 'judged', 'undecided_words',
-           'judge_lead', 'judge_spread', 'lowest_recall', 'judge_terrible', 'judge_samples', 'judge_rows', 'judge_k',
-           'judge_map', 'judge_speed', 'Claim', 'not_run', 'unlearned', 'marks', 'hold', 'verdicts', 'plot_lines',
-           'plot_table']
+           'judge_lead', 'draws_needed', 'judge_spread', 'lowest_recall', 'judge_terrible', 'judge_samples',
+           'judge_rows', 'judge_k', 'judge_map', 'judge_speed', 'Claim', 'not_run', 'unlearned', 'marks', 'marked',
+           'hold', 'verdicts', 'plot_lines', 'plot_table']
 
 # %% ../nbs/53_verdicts.ipynb #23d42d74
 import json, os
@@ -25,7 +25,7 @@ from scipy import stats
 from .experiments import SETS, Scale, experiment, planned_rows
 from .files import require
 from .settings import read_numbers, read_settings
-from .statistics import COLOURS, crossed_test, holm, paired_gaps, trainings_needed
+from .statistics import COLOURS, crossed_test, holm, markdown, paired_gaps, trainings_needed
 
 # %% ../nbs/53_verdicts.ipynb #34504f3c
 PAPER = { # Table 1: a number per data set, in the order of `experiments.SETS`
@@ -96,6 +96,17 @@ def _drawn_words(scale):
     told = f"{len(scale.seeds)} draws from {trained} pre-trainings"
     return told + f" and {len(scale.more_seeds)} more draws where it matters most"*bool(scale.more_seeds)
 
+def _seen_words(run, method, samples):
+    "What a method's pre-trainings have seen, and in how many updates."
+    updates = run.pretraining.updates[run.pretraining.method == method]
+    return f"{samples:,} labelled samples seen by {method}" + f" in {updates.median():,.0f} updates"*bool(len(updates))
+
+def _settled_words(run):
+    "How often tuning came to its end."
+    if "settled" not in run.cells: return ""
+    settled = run.cells.settled.astype(bool)
+    return f", which dev ended before in {settled.sum():,} of {len(settled):,}"
+
 def describe(run: Run) -> str:
     "One paragraph: backbone, data, budget and seeds behind every number."
     scale, settings, grid = run.scale, run.settings, run.scale.grid
@@ -105,8 +116,8 @@ def describe(run: Run) -> str:
         f"{grid.n_train} train and {grid.n_dev} dev samples ({grid.draw} draws), "
         f"at most {grid.n_test} test rows and {grid.max_length} tokens, {_drawn_words(scale)}; "
         f"pre-training on {texts}, "
-        f"{scale.ppt.samples:,} labelled samples seen by PPT and {scale.meta.samples:,} by MetaPT, "
-        f"at most {grid.tune.epochs} epochs of tuning. "
+        f"{_seen_words(run, 'PPT', scale.ppt.samples)}, {_seen_words(run, 'MetaPT', scale.meta.samples)}; "
+        f"at most {grid.tune.epochs} epochs of tuning{_settled_words(run)}. "
         f"{gate_words(run)} `{settings['command']}`, {settings['date']}, {settings['cores']} cores.")
 
 # %% ../nbs/53_verdicts.ipynb #e7acf0fc
@@ -286,15 +297,18 @@ def judged(
 
 # %% ../nbs/53_verdicts.ipynb #7cca1141
 def undecided_words(
-    rows: pd.DataFrame, # as in `paired_gaps`
-    a, b,               # labels
-) -> str:               # empty where their difference is decided
+    rows: pd.DataFrame,      # as in `paired_gaps`
+    a, b,                    # labels
+    metric: str = "accuracy",
+    unit: float = 100.,
+    margin: float = MARGIN,  # what counts as no difference; 0: nothing does
+) -> str:                    # empty where their difference is decided
     "What would decide a difference."
-    gap = difference(rows, a, b)
-    if gap.sign or gap.alike: return ""
+    gap = difference(rows, a, b, metric, unit)
+    if gap.sign or gap.low > -margin and gap.high < margin: return ""
     # to leave zero out, or to lie within the margin
-    half = max(abs(gap.mean), MARGIN - abs(gap.mean))
-    needed = trainings_needed(paired_gaps(rows, a, b), half)
+    half = max(abs(gap.mean), margin - abs(gap.mean))
+    needed = trainings_needed(paired_gaps(rows, a, b, metric, unit), half)
     return f", about {needed} pre-trainings would decide" if needed else ", more pre-trainings alone would not decide"
 
 def judge_lead(
@@ -311,10 +325,27 @@ def judge_lead(
     return judged("; ".join(told), *map(leads, gaps.values()), enough=enough)
 
 # %% ../nbs/53_verdicts.ipynb #e0de747d
+def draws_needed(
+    ratio: float, # of two variances
+    sets: int,    # data sets
+    most: int = 1000,
+) -> int:         # None where `most` are too few
+    "About how many draws of each data set would tell two variances apart."
+    for n in range(2, most + 1):
+        free = sets*(n - 1)
+        if stats.f.ppf(.975, free, free) < max(ratio, 1/ratio): return n
+    return None
+
+def _ratio_words(label, r, sets):
+    "A ratio of variances, and what would decide it where it is open."
+    told = f"variance ratio to {label}: {r.ratio:.2f} [{r.low:.2f}, {r.high:.2f}]"
+    if r.sign: return told
+    return told + f", about {draws_needed(r.ratio, sets) or 'more than 1,000'} draws would decide"
+
 def judge_spread(run: Run, rows) -> Judged:
     "Does MetaPT vary less over seeds than PPT and FT?"
     ratios = {label: variance_ratio(rows, "MetaPT", label) for label in ("PPT", "FT")}
-    told = [f"variance ratio to {label}: {r.ratio:.2f} [{r.low:.2f}, {r.high:.2f}]" for label, r in ratios.items()]
+    told = [_ratio_words(label, r, rows.dataset.nunique()) for label, r in ratios.items()]
     return judged("; ".join(told), *(Part(r.sign, r.p) for r in ratios.values()))
 
 # %% ../nbs/53_verdicts.ipynb #3519c752
@@ -331,6 +362,7 @@ def judge_terrible(run: Run, rows) -> Judged:
     gap = difference(cells, "MetaPT(Y)", "MetaPT", "recall")
     mean = cells.groupby("label").recall.mean()
     told = f"recall {mean['MetaPT']:.2f} (pseudo) against {mean['MetaPT(Y)']:.2f} (Y); difference {gap} points"
+    told += undecided_words(cells, "MetaPT(Y)", "MetaPT", "recall")
     return judged(told, leads(gap))
 
 # %% ../nbs/53_verdicts.ipynb #cb3c5560
@@ -341,7 +373,8 @@ def judge_samples(run: Run, rows) -> Judged:
     fewest, most = min(run.scale.sizes), max(run.scale.sizes)
     few, many = (difference(cells[cells.x == size], "MetaPT(Y)", "FT").mean for size in (fewest, most))
     told = (
-        f"MetaPT(Y) − PPT(Y): {first}; PPT(Y) − FT: {second}; "
+        f"MetaPT(Y) − PPT(Y): {first}{undecided_words(cells, 'MetaPT(Y)', 'PPT(Y)')}; "
+        f"PPT(Y) − FT: {second}{undecided_words(cells, 'PPT(Y)', 'FT')}; "
         f"MetaPT(Y) − FT {few:+.1f} at {fewest} samples, {many:+.1f} at {most}")
     return judged(told, leads(first), leads(second), enough=abs(many) < abs(few))
 
@@ -358,7 +391,10 @@ def judge_k(run: Run, rows) -> Judged:
     "Does accuracy rise with K up to the scale's own, and stay there?"
     k, low, high = run.scale.k, min(run.scale.ks), max(run.scale.ks)
     rise, flat = difference(rows, k, low), difference(rows, high, k)
-    return judged(f"K = {k} − K = {low}: {rise}; K = {high} − K = {k}: {flat}", leads(rise), levels(flat))
+    told = (
+        f"K = {k} − K = {low}: {rise}{undecided_words(rows, k, low)}; "
+        f"K = {high} − K = {k}: {flat}{undecided_words(rows, high, k)}")
+    return judged(told, leads(rise), levels(flat))
 
 # %% ../nbs/53_verdicts.ipynb #bfc94a6e
 def judge_map(run: Run, rows) -> Judged:
@@ -377,7 +413,8 @@ def judge_speed(run: Run, rows) -> Judged:
     "Does tuning from MetaPT need fewer updates than from PT and PPT?"
     steps = steps_to_target(rows)
     saved = {label: difference(steps, label, "MetaPT", "steps", 1.) for label in ("PT", "PPT")}
-    each = "; ".join(f"against {label} {gap}" for label, gap in saved.items())
+    def open_words(label): return undecided_words(steps, label, "MetaPT", "steps", 1., margin=0.)
+    each = "; ".join(f"against {label} {gap}{open_words(label)}" for label, gap in saved.items())
     told = f"updates to PT's best dev accuracy, saved by MetaPT: {each}"
     return judged(told, *(Part(gap.sign, gap.p) for gap in saved.values())) # updates, not points: no margin
 
@@ -451,14 +488,28 @@ def marks(
     "How tables write the labels whose starts did not learn."
     return {label: f"{label} †" for label in unlearned(run, rows)}
 
+def marked(
+    run: Run,
+    rows: pd.DataFrame,  # of `rows_of`
+    table: pd.DataFrame, # with labels for its index
+) -> str:
+    "A table in Markdown; starts that did not learn have a dagger, which is explained below."
+    idle = {label: name for label, name in marks(run, rows).items() if label in table.index}
+    return markdown(table.rename(index=idle)) + f"\n\n{IDLE}"*bool(idle)
+
 # %% ../nbs/53_verdicts.ipynb #2772a8db
+def _start_name(label): return label[0] if isinstance(label, tuple) else label # a label of Figure 2 is a pair
+
 def _judge(claim, run, rows):
     "The verdict on one claim, if it can be judged."
     missing = not_run(claim, run, rows)
     if missing: return Judged(f"{missing} of its cells of {claim.experiment} were not run", "not run")
-    idle = {label: share for label, share in unlearned(run, rows).items() if label in claim.labels}
-    told = ", ".join(f"{label} in {share} pre-trainings" for label, share in idle.items())
-    return Judged(f"did not learn: {told}", "not testable") if idle else claim.judge(run, rows)
+    found = claim.judge(run, rows)
+    needed = set(claim.labels or rows.label)
+    idle = {label: share for label, share in unlearned(run, rows).items() if label in needed}
+    if not idle: return found
+    told = dict.fromkeys(f"{_start_name(label)} in {share} pre-trainings" for label, share in idle.items())
+    return Judged(f"did not learn: {', '.join(told)}; {found.numbers}", "not testable")
 
 def hold(
     table: pd.DataFrame, # numbers, verdict, p
