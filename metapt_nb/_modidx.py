@@ -2285,6 +2285,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '.', 'git_u
                                     'metapt_nb.verdicts.Difference.__str__': ('verdicts.html#difference.__str__', 'metapt_nb/verdicts.py'),
                                     'metapt_nb.verdicts.Difference.alike': ('verdicts.html#difference.alike', 'metapt_nb/verdicts.py'),
                                     'metapt_nb.verdicts.Difference.sign': ('verdicts.html#difference.sign', 'metapt_nb/verdicts.py'),
+                                    'metapt_nb.verdicts.Difference.within': ('verdicts.html#difference.within', 'metapt_nb/verdicts.py'),
                                     'metapt_nb.verdicts.Judged': ('verdicts.html#judged', 'metapt_nb/verdicts.py'),
                                     'metapt_nb.verdicts.Part': ('verdicts.html#part', 'metapt_nb/verdicts.py'),
                                     'metapt_nb.verdicts.Ratio': ('verdicts.html#ratio', 'metapt_nb/verdicts.py'),

@@ -163,10 +163,14 @@ class Difference:
         "+1 above zero, −1 below it, 0 undecided."
         return int(self.low > 0) - int(self.high < 0)
 
+    def within(self, margin: float) -> bool:
+        "Whether the interval lies within ±`margin`."
+        return -margin < self.low and self.high < margin
+
     @property
     def alike(self) -> bool:
         "Whether the interval lies within ±`MARGIN`."
-        return -MARGIN < self.low and self.high < MARGIN
+        return self.within(MARGIN)
 
     def __str__(self): return f"{self.mean:+.1f} [{self.low:+.1f}, {self.high:+.1f}], n = {self.n}"
 
@@ -305,7 +309,7 @@ def undecided_words(
 ) -> str:                    # empty where their difference is decided
     "What would decide a difference."
     gap = difference(rows, a, b, metric, unit)
-    if gap.sign or gap.low > -margin and gap.high < margin: return ""
+    if gap.sign or gap.within(margin): return ""
     # to leave zero out, or to lie within the margin
     half = max(abs(gap.mean), margin - abs(gap.mean))
     needed = trainings_needed(paired_gaps(rows, a, b, metric, unit), half)
